@@ -1,0 +1,28 @@
+"""The configuration: loaded once from its layers, checked as a whole, frozen.
+
+`load()` gives a `Config` or a `ConfigError` with every problem in it. Nothing here imports NumPy: the command
+line has to answer within a blink.
+"""
+
+from __future__ import annotations
+
+from avwapd.config.errors import ConfigError
+from avwapd.config.identity import as_plain, config_hash, rules_hash
+from avwapd.config.kinds import TIMEFRAME_MS, moment_ms
+from avwapd.config.layers import files, load, packaged
+from avwapd.config.modes import refuse_absent_mode
+from avwapd.config.sections import Config
+
+__all__ = [
+    "TIMEFRAME_MS",
+    "Config",
+    "ConfigError",
+    "as_plain",
+    "config_hash",
+    "files",
+    "load",
+    "moment_ms",
+    "packaged",
+    "refuse_absent_mode",
+    "rules_hash",
+]

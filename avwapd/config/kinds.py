@@ -1,0 +1,237 @@
+"""The kinds of value a setting may have: what each accepts, and the words that ask for it."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+TIMEFRAME_MS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        word: count * unit
+        for unit, letter, counts in (
+            (60_000, "m", (1, 2, 3, 5, 10, 15, 20, 30)),
+            (3_600_000, "h", (1, 2, 4, 6, 8, 12)),
+            (86_400_000, "d", (1,)),
+        )
+        for count in counts
+        for word in (f"{count}{letter}",)
+    }
+)
+MOMENT_WORDS = "ts_ms, a date like 2024-05-02 or a time with its zone like 2024-05-02T13:35:00Z"
+EARLIEST_MS, LATEST_MS = (
+    100_000_000_000,
+    4_102_444_800_000,
+)  # 1973: what is smaller was meant as seconds; 2100
+
+
+class Unfit(ValueError):
+    """A value that is not of its kind; the message says what was wanted."""
+
+
+def moment_ms(raw: object, *, end: bool = False) -> int:
+    """A point in time as `ts_ms`. A bare date means its first bar, or with `end` its last one (UTC)."""
+    if isinstance(raw, str):
+        raw = int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= 15 else _iso(raw.strip())
+    if isinstance(raw, datetime):
+        if raw.tzinfo is None:
+            raise Unfit("needs its zone, like 2024-05-02T13:35:00Z or +02:00")
+        found = round(raw.timestamp() * 1000)
+    elif isinstance(raw, date):
+        midnight = datetime(raw.year, raw.month, raw.day, tzinfo=UTC)
+        # A bar is named by its close: the one that ends at midnight belongs to the day before.
+        found = round(midnight.timestamp() * 1000) + (86_400_000 if end else 1)
+    elif isinstance(raw, int) and not isinstance(raw, bool):
+        found = raw
+    else:
+        raise Unfit(f"must be {MOMENT_WORDS}")
+    if not EARLIEST_MS <= found <= LATEST_MS:
+        raise Unfit("must lie between 1973 and 2100, in milliseconds")
+    return found
+
+
+def _iso(text: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+    except ValueError:
+        raise Unfit(f"must be {MOMENT_WORDS}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value. `read` takes what TOML gives, `text` what the environment or an option gives."""
+
+    def read(self, raw: object) -> Any:
+        raise NotImplementedError
+
+    def text(self, text: str) -> Any:
+        try:
+            found = tomllib.loads(f"value = {text}")
+        except (ValueError, RecursionError):
+            return self.read(text)
+        return self.read(found["value"] if len(found) == 1 else text)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    low: float
+    high: float
+    unit: str
+
+    def read(self, raw: object) -> float:
+        fits = isinstance(raw, int | float) and not isinstance(raw, bool)
+        if not (fits and self.low <= raw <= self.high):  # type: ignore[operator]
+            raise Unfit(f"must be a number from {self.low:g} to {self.high:g} ({self.unit})")
+        return float(raw)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Kind):
+    low: int
+    high: int
+    unit: str
+
+    def read(self, raw: object) -> int:
+        if not isinstance(raw, int) or isinstance(raw, bool) or not self.low <= raw <= self.high:
+            raise Unfit(f"must be a whole number from {self.low} to {self.high} ({self.unit})")
+        return raw
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Kind):
+    def read(self, raw: object) -> bool:
+        if not isinstance(raw, bool):
+            raise Unfit("must be true or false")
+        return raw
+
+    def text(self, text: str) -> bool:
+        return self.read({"true": True, "false": False}.get(text.strip().lower(), text))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    words: tuple[str, ...]
+
+    def read(self, raw: object) -> str:
+        if not isinstance(raw, str) or raw not in self.words:
+            raise Unfit(f"must be one of {', '.join(self.words)}")
+        return raw
+
+    def text(self, text: str) -> str:
+        return self.read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    pattern: str
+    wanted: str
+
+    def read(self, raw: object) -> str:
+        if not isinstance(raw, str) or not re.fullmatch(self.pattern, raw, re.ASCII):
+            raise Unfit(f"must be {self.wanted}")
+        return raw
+
+    def text(self, text: str) -> str:
+        return self.read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Speed(Kind):
+    def read(self, raw: object) -> float:
+        if raw == "max":
+            return math.inf
+        try:
+            return Number(0.001, 1e6, "market seconds a second").read(raw)
+        except Unfit as unfit:
+            raise Unfit(f'{unfit}, or "max"') from None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Kind):
+    """`None` for an empty text."""
+
+    end: bool = False
+
+    def read(self, raw: object) -> int | None:
+        return None if raw == "" else moment_ms(raw, end=self.end)
+
+    def text(self, text: str) -> int | None:
+        return self.read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Instant(Kind):
+    """A point in time that has to be there."""
+
+    def read(self, raw: object) -> int:
+        return moment_ms(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class List(Kind):
+    item: Kind
+    most: int
+
+    def read(self, raw: object) -> tuple[Any, ...]:
+        if not isinstance(raw, list | tuple):
+            raise Unfit("must be a list")
+        if len(raw) > self.most:
+            raise Unfit(f"must not have more than {self.most} entries")
+        found = []
+        for position, value in enumerate(raw, 1):
+            try:
+                found.append(self.item.read(value))
+            except Unfit as unfit:
+                raise Unfit(f"has a bad entry, number {position}: {show(value)} {unfit}") from None
+        if len(set(found)) < len(found):
+            raise Unfit("must not name anything twice")
+        return tuple(found)
+
+    def text(self, text: str) -> tuple[Any, ...]:
+        if text.lstrip().startswith("["):
+            return Kind.text(self, text)  # type: ignore[no-any-return]
+        return self.read([part.strip() for part in text.split(",") if part.strip()])
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Kind):
+    """A table whose keys are the user's own; layers add to it entry by entry."""
+
+    key: Text
+    value: Kind
+    most: int
+
+    def read(self, raw: object) -> Mapping[str, Any]:
+        if not isinstance(raw, Mapping):
+            raise Unfit("must be a table")
+        if len(raw) > self.most:
+            raise Unfit(f"must not have more than {self.most} entries")
+        return MappingProxyType(
+            {name: self.entry(name, value, self.value.read) for name, value in raw.items()}
+        )
+
+    def entry(self, name: str, value: Any, read: Callable[[Any], Any]) -> Any:
+        """The checked value of one entry."""
+        try:
+            self.key.read(name)
+        except Unfit as unfit:
+            raise Unfit(f"has a bad key: {show(name)} {unfit}") from None
+        try:
+            return read(value)
+        except Unfit as unfit:
+            raise Unfit(f"has a bad entry: {name} = {show(value)} {unfit}") from None
+
+
+def show(raw: object) -> str:
+    """A refused value in a message: short, and never a second failure."""
+    try:
+        text = repr(raw)
+    except (ValueError, RecursionError):
+        text = f"a {type(raw).__name__} too big to show"
+    text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,258 @@
+"""The settings, section by section: types and bounds here, defaults and words in etc/avwapd.toml.
+
+Whoever needs a value reads `config.gates.open_delay_min`; nothing can be set after loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated as A
+
+from avwapd.config.kinds import (
+    TIMEFRAME_MS,
+    Choice,
+    Flag,
+    Instant,
+    List,
+    Moment,
+    Number,
+    Speed,
+    Table,
+    Text,
+    Whole,
+)
+from avwapd.core.codes import ANCHORS, SETUPS
+
+# Above every setting, compiled in: what no configuration can raise.
+CEILING_ORDER_NOTIONAL: Mapping[str, float] = {
+    "USD": 1e6,
+    "BTC": 20.0,
+    "ETH": 400.0,
+}  # in the equity currency
+CEILING_GROSS_FRACTION = 2.0  # all positions over equity
+CEILING_ENTRIES_DAY = 10_000
+CEILING_ORDERS_MINUTE = 600
+
+MODES = ("dry-run", "sim", "paper", "live")
+MARKETS = ("archive", "demo")
+PRICE_SOURCES = ("hlc3", "ohlc4", "close")
+ENTRY_TYPES = ("limit", "market")
+SIZINGS = ("volatility_proxy", "risk_per_trade")
+CURRENCIES = tuple(CEILING_ORDER_NOTIONAL)
+MAX_LINES = 8  # anchored lines a symbol
+
+SYMBOL = Text(r"[A-Za-z0-9](?:[A-Za-z0-9_/:-]|\.(?!\.)){0,39}", "a symbol like AAPL or BTC/USDT")
+NAME = Text(r"[a-z0-9][a-z0-9_-]{0,31}", "a short name of a-z, 0-9, - and _")
+EXCHANGE = Text(r"(?:[A-Za-z0-9][A-Za-z0-9_-]{0,31})?", "a short name of letters, digits, - and _, or empty")
+VENUE = Text(
+    r"inline|unix:[^\0\s]{1,107}|tcp:[A-Za-z0-9.:\[\]-]{1,253}:[0-9]{1,5}",
+    "inline, unix:PATH or tcp:HOST:PORT",
+)
+
+Switch = A[bool, Flag()]
+Fraction = A[float, Number(0, 1, "fraction of 1")]
+Percent = A[float, Number(0, 100, "percent")]
+Bps = A[float, Number(0, 1000, "basis points")]
+Factor = A[float, Number(0.5, 1, "factor")]
+Minutes = A[float, Number(0, 1440, "minutes")]
+Seconds = A[float, Number(0, 86_400, "seconds")]
+Money = A[float, Number(0, 1e12, "in the equity currency")]
+Bound = A[int, Whole(1, 1_000_000, "items")]
+AnchorWord = Choice(ANCHORS[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    mode: A[str, Choice(MODES)]
+    account: A[str, NAME]
+    strategy: A[str, NAME]
+    seed: A[int, Whole(0, 2**31 - 1, "seed")]
+    market: A[str, Choice(MARKETS)]
+    exchange: A[str, EXCHANGE]
+    timeframe: A[str, Choice(tuple(TIMEFRAME_MS))]
+    symbols: A[tuple[str, ...], List(SYMBOL, 20_000)]
+    speed: A[float, Speed()]
+    window_from: A[int | None, Moment()]
+    window_to: A[int | None, Moment(end=True)]
+    warmup_sessions: A[int, Whole(0, 10_000, "sessions")]
+    grace_ms: A[int, Whole(0, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    setup: A[str, Choice(SETUPS[1:])]
+    allow_long: Switch
+    allow_short: Switch
+    require_cross: Switch
+    hold_closes: A[int, Whole(1, 100, "closes")]
+    price_source: A[str, Choice(PRICE_SOURCES)]
+    min_bars: A[int, Whole(1, 100_000, "bars")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchors:
+    level: A[str, AnchorWord]
+    extra: A[tuple[str, ...], List(AnchorWord, MAX_LINES)]
+    swing_k: A[int, Whole(1, 8, "bars")]
+    user: A[Mapping[str, tuple[int, ...]], Table(SYMBOL, List(Instant(), MAX_LINES), 20_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    open_delay_min: Minutes
+    settle_min: Minutes
+    last_entry_min: Minutes
+    shortest_entry_delay_s: Seconds
+    longest_entry_delay_s: Seconds
+    confirmation_age_min: Minutes
+    cooldown: Switch
+    cooldown_min: A[float, Number(0, 43_200, "minutes")]
+    entries_per_symbol_day: A[int, Whole(1, 1000, "entries")]
+    volume_ratio: A[float, Number(0, 100, "ratio")]
+    max_distance_pct: Percent
+    min_slope_fraction: A[float, Number(-1, 1, "fraction of the level")]
+    slope_bars: A[int, Whole(1, 7, "bars")]
+    max_drift_pct: Percent
+    max_missing_bars_1m: A[int, Whole(0, 1440, "bars")]
+    max_missing_bars: A[int, Whole(0, 1440, "bars")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    entry_type: A[str, Choice(ENTRY_TYPES)]
+    limit_offset_bps: Bps
+    fresh_ms: A[int, Whole(1, 86_400_000, "milliseconds")]
+    answer_limit_ms: A[int, Whole(1, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    swing_low_factor: Factor
+    avwap_stop_factor: Factor
+    percent_stop_factor: Factor
+    atr_stop_multiple: A[float, Number(0, 100, "ATRs")]
+    buffer_usd: A[float, Number(0, 1e6, "USD")]
+    buffer_bps: Bps
+    guard_pct: Percent
+    guard_min: Minutes
+    guard_bars: A[int, Whole(0, 10_000, "bars")]
+    open_noise_min: Minutes
+    early_trend_min: Minutes
+    close_protect_min: Minutes
+    structure_bars: A[int, Whole(1, 10_000, "five-minute bars")]
+    trail_pct: A[float, Number(0.01, 99, "percent")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    r1_multiple: A[float, Number(0.01, 1000, "R")]
+    r2_multiple: A[float, Number(0.01, 1000, "R")]
+    r1_fraction: Fraction
+    breakeven_after_r1: Switch
+    invalidation: Switch
+    invalidation_pct: Percent
+    time_stop_sessions: A[int, Whole(0, 100_000, "sessions")]
+    min_hold_s: Seconds
+    flatten_before_close: Switch
+    flatten_before_close_min: Minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    method: A[str, Choice(SIZINGS)]
+    proxy_fraction: Fraction
+    proxy_floor_fraction: Fraction
+    proxy_full_pct: A[float, Number(0.01, 1000, "percent")]
+    max_position_fraction: A[float, Number(0, CEILING_GROSS_FRACTION, "fraction of equity")]
+    risk_fraction: Fraction
+    limit_risk_per_share: Switch
+    max_risk_per_share_usd: A[float, Number(0.000001, 1e6, "USD")]
+    min_position: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    max_positions: A[int, Whole(0, 100_000, "positions")]
+    max_gross_fraction: A[float, Number(0, CEILING_GROSS_FRACTION, "fraction of equity")]
+    max_symbol_notional: Money
+    max_gross_notional: Money
+    max_entries_day: A[int, Whole(0, CEILING_ENTRIES_DAY, "entries")]
+    drawdown_block_fraction: Fraction
+    daily_loss_block_fraction: Fraction
+    drawdown_sessions: A[int, Whole(1, 100_000, "sessions")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fills:
+    slippage_bps: Bps
+    commission_usd: A[float, Number(0, 1e6, "USD")]
+    commission_bps: Bps
+    volume_share: A[float, Number(0.000001, 1, "fraction of 1")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equity:
+    currency: A[str, Choice(CURRENCIES)]
+    start: A[
+        Mapping[str, float],
+        Table(Text("[A-Z]{2,10}", "a currency like USD"), Number(1e-6, 1e12, "money"), 32),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    bars: Bound
+    symbols: Bound
+    writer: Bound
+    router: Bound
+    control: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    allowed: Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    venue: A[str, VENUE]
+    answer_delay_ms: A[int, Whole(0, 60_000, "milliseconds")]
+    loss_fraction: A[float, Number(0, 0.99, "fraction of 1")]
+    duplication_fraction: Fraction
+    refuses_duplicates: Switch
+    market_clock: A[str, Choice(("feed", "venue"))]
+    settling_ms: A[int, Whole(0, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    level: A[str, Choice(("debug", "info", "warning", "error"))]
+    format: A[str, Choice(("auto", "text", "json"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    interval_ms: A[int, Whole(10, 60_000, "milliseconds")]
+    stall_after_ms: A[int, Whole(100, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    run: Run
+    signal: Signal
+    anchors: Anchors
+    gates: Gates
+    order: Order
+    stop: Stop
+    exit: Exit
+    size: Size
+    caps: Caps
+    fills: Fills
+    equity: Equity
+    queues: Queues
+    network: Network
+    embedded: Embedded
+    log: Log
+    heartbeat: Heartbeat
+    origins: Mapping[str, str]  # "gates.open_delay_min" -> the layer it came from

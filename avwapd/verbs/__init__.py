@@ -1,0 +1,1 @@
+"""What `avwapd VERB` runs: a module a verb, imported only when it is chosen."""

@@ -1,0 +1,156 @@
+"""Preflight: can it start here? Offline; nothing is written, no secret is shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import avwapd
+from avwapd.config import Config, ConfigError, config_hash, load, refuse_absent_mode
+from avwapd.paths import Paths, resolve
+from avwapd.verbs.header import header_of
+
+EXAMPLE = """\
+examples:
+  avwapd check --mode config
+  avwapd --config-check --config etc/demo.toml --json
+"""
+
+MODES = ("all", "config", "execution", "scan", "backtest", "watchlist", "health", "self", "host", "venue")
+PRESENT = ("config",)
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    verdict: str
+    what: str
+    next_step: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=MODES, default="config", help="what to look at (default: config)")
+    parser.add_argument("--strict", action="store_true", help="a warning fails")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.mode not in PRESENT:
+        print(f"avwapd check: --mode {args.mode} is not available in this build", file=sys.stderr)
+        print("  next: avwapd check --mode config", file=sys.stderr)
+        return 64
+    config: Config | None = None
+    findings = []
+    try:
+        config = load(Path(args.config) if args.config else None)
+        findings.append(Finding("configuration", OK, words_of(config)))
+        refuse_absent_mode(config)
+        findings.append(Finding("mode", OK, config.run.mode))
+    except ConfigError as error:
+        name = "mode" if findings else "configuration"
+        findings.append(Finding(name, FAIL, f"{error.what} ({error.where})", error.next_step))
+    broken = findings[-1].verdict == FAIL
+    findings += of_paths(resolve(args.state_dir))
+    if config is not None:
+        findings += of_outside(config)
+    show(args, findings, config)
+    if broken:
+        return ConfigError.exit_code
+    return exit_code(findings, args.strict)
+
+
+def exit_code(findings: list[Finding], strict: bool) -> int:
+    verdicts = {finding.verdict for finding in findings}
+    if FAIL in verdicts or (strict and WARN in verdicts):
+        return 1
+    return 2 if WARN in verdicts else 0
+
+
+def words_of(config: Config) -> str:
+    layers = ", ".join(dict.fromkeys(config.origins.values()))
+    return f"{len(config.origins)} settings from {layers}"
+
+
+# ------------------------------------------------------------------- checks
+
+
+def of_paths(paths: Paths) -> list[Finding]:
+    findings = [writable("state folder", paths.state)]
+    if paths.archive.exists():
+        findings.append(writable("archive", paths.archive))
+    try:
+        findings.append(writable("control socket", paths.socket.parent))
+    except ConfigError as error:
+        findings.append(Finding("control socket", FAIL, f"{error.what}: {error.where}", error.next_step))
+    findings.append(of_database(paths.database))
+    return findings
+
+
+def writable(name: str, folder: Path) -> Finding:
+    """Whether files could be made in `folder`, which itself may still have to be made."""
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    next_step = "give it to this user, or name another: --state-dir DIR"
+    if not there.is_dir():
+        return Finding(name, FAIL, f"{there} is no folder", next_step)
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding(name, FAIL, f"{there} cannot be written by user {os.geteuid()}", next_step)
+    return Finding(name, OK, str(folder) if there == folder else f"{folder}, made at the first run")
+
+
+def of_database(path: Path) -> Finding:
+    name, other = "database", "move it away, or name another state folder"
+    try:
+        header = header_of(path)
+    except FileNotFoundError:
+        return Finding(name, OK, "none yet; the first run makes it")
+    except ValueError:
+        return Finding(name, FAIL, f"{path} is no SQLite database", other)
+    except OSError as error:
+        return Finding(name, FAIL, f"{path}: {(error.strerror or 'unreadable').lower()}", other)
+    if header.application_id != avwapd.APPLICATION_ID:
+        found = f"{header.application_id:#x}"
+        return Finding(name, FAIL, f"{path} belongs to another program (application id {found})", other)
+    version, mine = header.user_version, avwapd.SCHEMA_VERSION
+    if version > mine:
+        return Finding(
+            name, FAIL, f"schema {version} is newer than this code's {mine}", "run the newer avwapd"
+        )
+    if version < mine:
+        return Finding(name, OK, f"schema {version}; the next run migrates it to {mine}, after a backup")
+    return Finding(name, OK, f"schema {version}")
+
+
+def of_outside(config: Config) -> list[Finding]:
+    return [
+        Finding("credentials", OK, f"none needed in mode {config.run.mode}"),
+        Finding("network", OK, "allowed" if config.network.allowed else "off"),
+    ]
+
+
+# -------------------------------------------------------------------- words
+
+
+def show(args: argparse.Namespace, findings: list[Finding], config: Config | None) -> None:
+    good = sum(finding.verdict != FAIL for finding in findings)
+    if args.json:
+        facts = {
+            "mode": args.mode,
+            "ok": good == len(findings),
+            "passed": good,
+            "total": len(findings),
+            "config_hash": config_hash(config) if config else None,
+            "checks": [asdict(finding) for finding in findings],
+        }
+        print(json.dumps(facts))
+        return
+    for finding in findings:
+        print(f"{finding.verdict:<4}  {finding.name:<15} {finding.what}")
+        if finding.next_step:
+            print(f"      {'':<15} next: {finding.next_step}")
+    print(f"{good} of {len(findings)}")
