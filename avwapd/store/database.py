@@ -1,0 +1,245 @@
+"""Open the ledger so that every promise of SQLite it relies on was read back, and run whole functions on it.
+
+A file that is not ours, newer, damaged or not writable is refused before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TypeVar
+
+import aiosqlite
+import anyio
+
+from avwapd.store import (
+    LedgerDamaged,
+    LedgerMissing,
+    LedgerReadOnly,
+    LockHeld,
+    NotOurLedger,
+    StoreError,
+    migrate,
+)
+from avwapd.store.ledger import sync_words
+from avwapd.store.migrate import Migrations
+from avwapd.store.sql import Connection, in_transaction, read, statements, transact
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x61767764  # "avwd"
+MAGIC = b"SQLite format 3\x00"
+BUSY_MS = 5000
+WAL_BYTES = 64 * 1024 * 1024
+
+Synchronous = Literal["FULL", "NORMAL"]  # NORMAL only for the test that shows what it loses
+
+
+# ----------------------------------------------------------------------------------------------- identity
+
+
+def identify(path: Path, migrations: Migrations, *, create: bool) -> bool:
+    """Whether the ledger is still to be made; refuses whatever is not ours to write, reading only."""
+    if path.is_dir():
+        raise NotOurLedger("this is a folder, not a ledger", path, "name a file, such as avwapd.db in that folder")
+    if not path.parent.is_dir():
+        raise LedgerMissing("the folder is missing", path.parent, "create it, or set another --state-dir")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise LedgerReadOnly("the folder cannot be written", path.parent, "give this user the right to write there")
+    if not path.exists():
+        return _may_create(path, create=create)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise LedgerReadOnly("the file cannot be written", path, "give this user the right to read and write it")
+    if path.stat().st_size == 0:
+        return _may_create(path, create=create)
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise NotOurLedger("not an SQLite file", path, "move it away, or set another --state-dir")
+    try:
+        return _inspect(path, migrations, create=create)
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _may_create(path: Path, *, create: bool) -> bool:
+    if not create:
+        raise LedgerMissing("no ledger yet", path, "start avwapd once, or check --state-dir")
+    return True
+
+
+def _damaged(path: Path, verdict: str) -> LedgerDamaged:
+    return LedgerDamaged(
+        f"the ledger is damaged ({verdict})",
+        path,
+        "keep the file as it is and restore a backup: avwapd db restore",
+    )
+
+
+def _inspect(path: Path, migrations: Migrations, *, create: bool) -> bool:
+    """Read id, version and SQLite's own check through a connection that cannot write nor leave files."""
+    alone = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    conn = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)
+    try:
+        (application_id,) = conn.execute("PRAGMA application_id").fetchone()
+        (tables,) = conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application_id == 0 and tables == 0:  # making it was cut short before the first commit
+            return _may_create(path, create=create)
+        if application_id != APPLICATION_ID:
+            raise NotOurLedger("another program's database", path, "move it away, or set another --state-dir")
+        migrate.refuse_newer(migrate.version_of(conn), path, migrations)
+        (verdict,) = conn.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise _damaged(path, verdict)
+        return False
+    finally:
+        conn.close()
+
+
+# ------------------------------------------------------------------------------------------------ opening
+
+
+def create_schema(conn: Connection) -> None:
+    """Version 1 into an empty file; runs inside one transaction, so there is no half-made ledger."""
+    for statement in statements(read("schema.sql")):
+        conn.execute(statement)
+    conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    conn.execute("PRAGMA user_version = 1")
+
+
+def configure(conn: Connection, path: Path, synchronous: Synchronous = "FULL") -> None:
+    """Set what makes a commit durable and a mistake loud, and believe only what is read back."""
+    expected = {
+        "journal_mode = WAL": "wal",
+        f"synchronous = {synchronous}": {"FULL": 2, "NORMAL": 1}[synchronous],
+        "foreign_keys = ON": 1,
+        f"busy_timeout = {BUSY_MS}": BUSY_MS,
+        "wal_autocheckpoint = 0": 0,  # the writer checkpoints when it is idle
+        f"journal_size_limit = {WAL_BYTES}": WAL_BYTES,
+        "mmap_size = 0": 0,
+        "temp_store = MEMORY": 2,
+        "cell_size_check = ON": 1,
+        "trusted_schema = OFF": 0,
+    }
+    for setting, wanted in expected.items():
+        conn.execute(f"PRAGMA {setting}").fetchall()
+        (answer,) = conn.execute(f"PRAGMA {setting.split()[0]}").fetchone()
+        if answer != wanted:
+            raise StoreError(
+                f"SQLite answers {answer!r} to PRAGMA {setting}",
+                path,
+                "use a local disk and a standard SQLite",
+            )
+
+
+def _assert_writable(conn: sqlite3.Connection, path: Path) -> None:
+    """A write lock can be had; nothing is written to learn it."""
+    try:
+        conn.execute("BEGIN IMMEDIATE")
+        conn.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise LockHeld("another program is writing the ledger", path, "stop it, then start again") from error
+        raise LedgerReadOnly(f"the file cannot be written ({error})", path, "check its rights and the disk") from error
+
+
+def open_sync(
+    path: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    synchronous: Synchronous = "FULL",
+    migrations: Migrations | None = None,
+) -> sqlite3.Connection:
+    """The one read-write connection, checked, configured, migrated. The caller holds the folder's lock."""
+    file = Path(path)
+    steps = migrate.packaged() if migrations is None else migrations
+    fresh = identify(file, steps, create=create)
+    conn = sqlite3.connect(file, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=256)
+    try:
+        _assert_writable(conn, file)
+        configure(conn, file, synchronous)
+        if fresh:
+            transact(create_schema)(conn)
+        migrate.upgrade(conn, file, steps, keep=not fresh)
+        transact(sync_words)(conn)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+# ------------------------------------------------------------------------------------------------ running
+
+
+class LedgerDatabase:
+    """The connection on a thread of its own; a piece of work is one function, never split by an await."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection: aiosqlite.Connection | None = connection
+
+    async def run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` to its end. A canceled caller hears of it later; what was committed stays committed."""
+        if self._connection is None:
+            raise RuntimeError("the ledger is closed")
+        with anyio.CancelScope(shield=True):
+            result: T = await self._connection._execute(_alone, self._connection._conn, fn)  # type: ignore[no-untyped-call]
+        return result
+
+    async def close(self) -> None:
+        """Finish what is queued, fold the WAL into the file, close, and wait for the thread."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                await connection._execute(_checkpoint, connection._conn)  # type: ignore[no-untyped-call]
+            finally:
+                await connection.close()
+                if connection._thread.is_alive():
+                    connection._thread.join()
+
+    async def __aenter__(self) -> LedgerDatabase:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _alone(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T:
+    """No transaction before, none after: a half-open one would swallow the next caller's work."""
+    if in_transaction(conn):
+        raise AssertionError("a transaction was left open")
+    try:
+        return fn(conn)
+    finally:
+        if in_transaction(conn):
+            conn.execute("ROLLBACK")
+            raise AssertionError("a function left its transaction open; it was rolled back")
+
+
+def _checkpoint(conn: sqlite3.Connection) -> None:
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+async def open_database(
+    path: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    synchronous: Synchronous = "FULL",
+    migrations: Migrations | None = None,
+) -> LedgerDatabase:
+    """`open_sync` on a thread of its own."""
+    opening = partial(open_sync, path, create=create, synchronous=synchronous, migrations=migrations)
+    connection = aiosqlite.Connection(opening, iter_chunk_size=64)
+    with anyio.CancelScope(shield=True):
+        try:
+            await connection
+        except BaseException:
+            connection._thread.join()
+            raise
+    return LedgerDatabase(connection)

@@ -1,0 +1,384 @@
+"""One input through the engine, and the rows it leaves.
+
+The journal numbers every input, folds it into the World and says what is to be committed with it. Loading after a crash,
+verifying a run and running live all fold through here, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from avwapd.core import codes, engine, records
+from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
+from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
+from avwapd.core.records import BAR, REPORT
+from avwapd.store import StoreError
+from avwapd.store.ids import client_id
+from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, StepRows
+
+RULES_VERSION = "1"
+MAGIC = b"avwsnap1"
+WORD_FIELDS = ("number", "ts_ms", "cid", "ref_cid", "venue_id", "kind", "exec_id", "final", "cum_qty", "last_qty",
+               "price_ticks", "fee_units", "fee_lots")  # fmt: skip
+ALL = -1  # the symbol of an act that means every symbol
+
+
+class EngineStopped(StoreError):
+    """The engine met what cannot be: the process ends before anything of it is committed."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What order ids are derived from, and how symbols are called."""
+
+    account: str
+    strategy: str
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An operator's act, or a freeze by the router. symbol ALL means every symbol (or the portfolio)."""
+
+    kind: int  # codes.ACT_*
+    symbol: int
+    freeze: bool
+    who: str
+    reason: str
+
+
+class Journal:
+    """The engine with its memory of what was said. Synchronous; one owner."""
+
+    def __init__(self, world: engine.World, names: Names, *, fingerprint: str, fresh_ms: int) -> None:
+        symbols = len(world.states)
+        self.world = world
+        self.names = names
+        self.fingerprint = fingerprint
+        self.fresh_ms = fresh_ms
+        self.seq = 0
+        self.cursor = 0  # the venue's last word that was taken
+        self.orders: dict[str, tuple[int, int]] = {}  # cid -> symbol, intent
+        self.cids: dict[tuple[int, int], str] = {}
+        self.canceling: dict[tuple[int, int], int] = {}  # order -> the cancel request about it
+        self.out = engine.new_output(symbols, 64 * symbols)
+        self._anchored = world.states["avwap"]["anchor_ms"].copy()
+        self._snapshot_date = 0
+        self._word = np.zeros(1, REPORT)
+        self._recording = True
+
+    # ------------------------------------------------------------------------------------------- inputs
+
+    def bars(self, bars: Any) -> StepRows:
+        """One barrier: a BAR array of one ts_ms in symbol order."""
+        ts_ms = int(bars[0]["ts_ms"])
+        date = int(self.world.portfolio[0]["session_date"])
+        self._begin()
+        engine.step_many(self.world, self.out, bars)
+        rows = self._rows("bars", ts_ms, None, "")
+        if not self._recording:
+            return rows
+        rows.bars = bars.tolist()
+        if date and int(self.world.portfolio[0]["session_date"]) != date:
+            rows.snapshot = self.snapshot()
+        return rows
+
+    def word(self, word: Any) -> StepRows | None:
+        """One word of the venue (port.Word), None where it was taken before. Raises EngineStopped on a gap."""
+        if word.number <= self.cursor:
+            return None
+        if word.number != self.cursor + 1:
+            raise EngineStopped(
+                f"the venue's word {word.number} came after word {self.cursor}", word.cid, "pull the words in order"
+            )
+        fields = {name: getattr(word, name) for name in WORD_FIELDS}
+        return self._report(fields, json.dumps(fields, separators=(",", ":")))
+
+    def refused(self, cid: str, kind: str, state: str, reason: str) -> StepRows:
+        """An order that will not be at the venue, by our own knowledge; state: what its outbox row becomes."""
+        fields = dict.fromkeys(WORD_FIELDS, 0) | {
+            "cid": cid,
+            "ref_cid": "",
+            "venue_id": "",
+            "exec_id": "",
+            "kind": kind,
+        }
+        fields |= {"ts_ms": self.last_ms, "final": False, "state": state, "reason": reason}
+        return self._report(fields, json.dumps(fields, separators=(",", ":")))
+
+    def act(self, act: Act, ts_ms: int) -> StepRows:
+        """An operator's act; recorded with who and why."""
+        body = {"kind": codes.ACTS[act.kind], "freeze": act.freeze, "who": act.who, "reason": act.reason}
+        self._begin()
+        self._act(act)
+        symbol = None if act.symbol == ALL else act.symbol
+        rows = self._rows("act", ts_ms, symbol, json.dumps(body, separators=(",", ":")))
+        touched = range(len(self.world.states)) if act.symbol == ALL else [act.symbol]
+        if not self._recording:
+            return rows
+        rows.positions = [self._position(i, act.reason if act.freeze else "") for i in touched]
+        return rows
+
+    def caught_up(self) -> StepRows:
+        """The last missed bar is folded."""
+        self._begin()
+        engine.caught_up(self.world, self.out)
+        return self._rows("caught_up", int(self.world.portfolio[0]["last_ms"]), None, "")
+
+    def load(self, entry: Input) -> None:
+        """Take a journaled input again for the memory it left; its rows are in the ledger already."""
+        self._recording = False
+        try:
+            self.fold(entry)
+        finally:
+            self._recording = True
+
+    def know(self, orders: Iterable[tuple[str, int, int]]) -> None:
+        """Before loading: the id of every order ever made (cid, symbol, intent)."""
+        for cid, symbol, intent in orders:
+            self.orders[cid] = (symbol, intent)
+            self.cids[symbol, intent] = cid
+
+    def resume(self, canceling: Iterable[tuple[int, int, int]]) -> None:
+        """After loading: the cancels without an answer (symbol, order, cancel)."""
+        self.canceling = {(symbol, order): cancel for symbol, order, cancel in canceling}
+        self._anchored = self.world.states["avwap"]["anchor_ms"].copy()
+
+    def fold(self, entry: Input) -> StepRows | None:
+        """Take a journaled input again (loading, verifying); the rows are those it left then."""
+        rows: StepRows | None
+        if entry.kind == "bars":
+            if entry.bars is None or len(entry.bars) == 0:
+                raise EngineStopped("a journaled barrier has no bars", f"input {entry.seq}", "restore a backup")
+            rows = self.bars(entry.bars)
+        elif entry.kind == "report":
+            rows = self._report(json.loads(entry.body), entry.body)
+        elif entry.kind == "caught_up":
+            rows = self.caught_up()
+        else:
+            body = json.loads(entry.body)
+            symbol = ALL if entry.symbol_id is None else entry.symbol_id
+            kind = codes.ACTS.index(body["kind"])
+            rows = self.act(Act(kind, symbol, body["freeze"], body["who"], body["reason"]), entry.ts_ms)
+        if self.seq != entry.seq:
+            raise EngineStopped(f"input {entry.seq} folded as {self.seq}", "the journal", "restore a backup")
+        return rows
+
+    # ------------------------------------------------------------------------------------------- folding
+
+    def _begin(self) -> None:
+        self.out.n[:] = 0
+
+    def _check(self) -> None:
+        code = int(self.out.n[ERROR])
+        if code:
+            raise EngineStopped(
+                f"the engine stopped: {codes.ERRORS[code]}",
+                self.symbol_name(int(self.out.n[ERROR_SYMBOL])),
+                "keep the ledger and report this; nothing of this input was recorded",
+            )
+
+    def symbol_name(self, symbol: int) -> str:
+        return self.names.symbols[symbol] if 0 <= symbol < len(self.names.symbols) else "portfolio"
+
+    def _act(self, act: Act) -> None:
+        if act.kind in (codes.ACT_REARM, codes.ACT_DRAIN) or act.symbol != ALL:
+            engine.act(self.world, self.out, act.symbol, act.kind, act.freeze)
+            return
+        for symbol in range(len(self.world.states)):
+            engine.act(self.world, self.out, symbol, act.kind, act.freeze)
+
+    def _report(self, fields: dict[str, Any], body: str) -> StepRows:
+        """Fold a word by the order it names; a word about no order of ours only moves the cursor."""
+        self.cursor = max(self.cursor, int(fields["number"]))  # our own words carry 0
+        known = self.orders.get(fields["cid"])
+        self._begin()
+        if known is None:
+            return self._rows("report", fields["ts_ms"], None, body)
+        symbol, intent = known
+        ref = self.orders.get(fields["ref_cid"], (symbol, 0))[1]
+        kind = codes.REPORTS.index(fields["kind"])
+        row = self._word[0]
+        row["ts_ms"], row["symbol"], row["intent"], row["ref"] = fields["ts_ms"], symbol, intent, ref
+        row["kind"], row["final"] = kind, fields["final"]
+        row["purpose"], row["side"] = self._terms(symbol, intent)
+        row["cum_qty"], row["last_qty"], row["price"] = fields["cum_qty"], fields["last_qty"], fields["price_ticks"]
+        row["fee"], row["fee_lots"] = fields["fee_units"], fields["fee_lots"]
+        engine.report(self.world, self.out, row)
+        rows = self._rows("report", fields["ts_ms"], symbol, body)
+        rows.fills = [(fields["exec_id"], fields["cum_qty"], *fill) for fill in rows.fills]
+        rows.outbox_moves = self._moves(symbol, intent, ref, kind, fields)
+        return rows
+
+    def _terms(self, symbol: int, intent: int) -> tuple[int, int]:
+        """(purpose, side) of an order: from its slot while remembered, else unknown (0, 0)."""
+        state = self.world.states[symbol]
+        for slot in ("entry", "protect", "leave", "replaced"):
+            if state[slot]["intent"] == intent:
+                return int(state[slot]["purpose"]), int(state[slot]["side"])
+        return 0, 0
+
+    def _moves(self, symbol: int, intent: int, ref: int, kind: int, fields: dict[str, Any]) -> list[Move]:
+        """What a word does to outbox rows: the order's own, a replaced one's, the cancel that asked for it."""
+        venue_id = fields["venue_id"] or None
+        filled = fields["cum_qty"] or None
+        if kind == codes.CANCEL_REFUSED:
+            asked = self.canceling.pop((symbol, intent), 0)
+            return [Move(symbol, asked, "REJECTED")] if asked else []
+        if kind == codes.FILLED:
+            return [Move(symbol, intent, "FILLED" if fields["final"] else "PARTIAL", filled, venue_id)]
+        if "state" in fields:
+            return [Move(symbol, intent, fields["state"], note=fields["reason"])]
+        state = "ACKED" if kind == codes.REPLACED else codes.REPORTS[kind].upper()
+        moves = [Move(symbol, intent, state, filled, venue_id)]
+        if kind == codes.REPLACED:
+            moves.append(Move(symbol, ref, "REPLACED"))
+        if kind in (codes.CANCELED, codes.EXPIRED):
+            asked = self.canceling.pop((symbol, intent), 0)
+            if asked:
+                moves.append(Move(symbol, asked, "ACKED"))
+        return moves
+
+    # ---------------------------------------------------------------------------------------------- rows
+
+    def _rows(self, kind: str, ts_ms: int, symbol: int | None, body: str) -> StepRows:
+        """Number the input and take what the engine said about it."""
+        self._check()
+        n = self.out.n
+        self.seq += 1
+        rows = StepRows(self.seq, kind, ts_ms, symbol, body)
+        if not self._recording:
+            return rows
+        rows.decisions = self.out.decisions[: n[DECISIONS]].tolist()
+        if n[TRANSITIONS]:
+            rows.transitions = self.out.transitions[: n[TRANSITIONS]].tolist()
+        if n[EFFECTS]:
+            rows.effects = [self._outbox_row(effect) for effect in self.out.effects[: n[EFFECTS]].tolist()]
+        if n[FILLS]:
+            rows.fills = self.out.fills[: n[FILLS]].tolist()
+            rows.consumed = self._consumed(self.out.fills[: n[FILLS]])
+        touched = {row[1] for rows_of in (rows.transitions, rows.effects, rows.fills) for row in rows_of}
+        reason = "the venue gave what was not asked" if n[ALERTS] else ""
+        rows.positions = [self._position(i, reason) for i in sorted(touched) if i >= 0]
+        if kind == "bars":
+            rows.anchors = self._new_anchors()
+        return rows
+
+    def _consumed(self, fills: Any) -> list[tuple[int, int, int]]:
+        entries = fills[fills["purpose"] == PURPOSE_ENTRY]
+        states = self.world.states
+        return [
+            (int(row["symbol"]), int(states[row["symbol"]]["consumed_date"]), int(row["ts_ms"]))
+            for row in entries
+            if row["held"] == row["qty"]
+        ]
+
+    def _outbox_row(self, effect: tuple[Any, ...]) -> OutboxRow:
+        ts_ms, symbol, intent, ref, kind, purpose, side, type_, qty, limit, stop, reason = effect
+        word = codes.PURPOSES[purpose]
+        cid = client_id(self.names.account, self.names.strategy, self.symbol_name(symbol), ts_ms, word, intent)
+        if kind == CANCEL:
+            self.canceling[symbol, ref] = intent
+        else:
+            self.orders[cid] = (symbol, intent)
+            self.cids[symbol, intent] = cid
+        due = ts_ms + self.fresh_ms
+        return OutboxRow(ts_ms, symbol, intent, ref, kind, purpose, side, type_, qty, limit, stop, reason, cid, due)
+
+    def _position(self, symbol: int, reason: str) -> PositionRow:
+        names = ("phase", "side", "qty", "entry_cost", "entry_qty", "stop", "r1", "r2", "trade", "halted")
+        state = self.world.states[symbol]
+        values = [int(state[name]) for name in names]
+        return PositionRow._make([symbol, *values, reason])
+
+    def _new_anchors(self) -> list[AnchorRow]:
+        """The anchors that this barrier began; one comparison of small columns for all symbols."""
+        lines = self.world.states["avwap"]
+        changed = np.argwhere(lines["anchor_ms"][:, :-1] != self._anchored[:, :-1])
+        if not len(changed):
+            return []
+        rows = []
+        for symbol, slot in changed.tolist():
+            line = lines[symbol, slot]
+            self._anchored[symbol, slot] = line["anchor_ms"]
+            if line["anchor_ms"]:
+                kind = int(self.world.rules[symbol, slot]["kind"])
+                rows.append(AnchorRow(symbol, slot, kind, RULES_VERSION, int(line["anchor_ms"]), int(line["known_ms"])))
+        return rows
+
+    # --------------------------------------------------------------------------------------- facts, memory
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is held, wanted or live: the next bar needs no answer from the venue first."""
+        return not self.world.states["phase"].any()
+
+    @property
+    def last_ms(self) -> int:
+        """The newest barrier folded."""
+        return int(self.world.portfolio[0]["last_ms"])
+
+    def snapshot(self) -> bytes:
+        """The memory after the newest input, with the fingerprint it is good for."""
+        head = {
+            "seq": self.seq,
+            "cursor": self.cursor,
+            "layout": layout(),
+            "fingerprint": self.fingerprint,
+            "parts": [int(part.nbytes) for part in self._parts()],
+        }
+        text = json.dumps(head).encode()
+        body = zlib.compress(b"".join(part.tobytes() for part in self._parts()), 1)
+        return MAGIC + struct.pack("<I", len(text)) + text + body
+
+    def restore(self, body: bytes) -> bool:
+        """Take a snapshot back; False where it was written by other rules or another layout (fold from the start)."""
+        if body[: len(MAGIC)] != MAGIC:
+            return False
+        (size,) = struct.unpack_from("<I", body, len(MAGIC))
+        begin = len(MAGIC) + 4
+        head = json.loads(body[begin : begin + size])
+        if head["layout"] != layout() or head["fingerprint"] != self.fingerprint:
+            return False
+        raw = zlib.decompress(body[begin + size :])
+        at = 0
+        for part, size in zip(self._parts(), head["parts"], strict=True):
+            if size != part.nbytes:
+                return False
+            part[...] = np.frombuffer(raw, part.dtype, part.size, at).reshape(part.shape)
+            at += size
+        self.seq, self.cursor = head["seq"], head["cursor"]
+        self._anchored = self.world.states["avwap"]["anchor_ms"].copy()
+        return True
+
+    def _parts(self) -> Iterable[Any]:
+        w = self.world
+        return (w.states, w.portfolio, w.value, w.profile_counts, w.profile)
+
+    def state_hash(self) -> str:
+        """Hex digest of the engine's memory, for the replay certificate."""
+        digest = hashlib.sha256()
+        for part in self._parts():
+            digest.update(part.tobytes())
+        return digest.hexdigest()
+
+
+@lru_cache
+def layout() -> str:
+    """Changes whenever a record of the engine's memory does."""
+    parts = (records.STATE, records.PORTFOLIO, records.BAR)
+    return f"{zlib.crc32(repr([part.descr if part.names else part for part in parts]).encode()):08x}"
+
+
+def empty_barrier() -> Any:
+    """A BAR array of no rows."""
+    return np.zeros(0, BAR)

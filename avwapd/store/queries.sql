@@ -1,0 +1,259 @@
+-- Every statement of the ledger, by name. A tuple's order is the order of the record it comes from.
+
+-- name: begin_epoch
+INSERT INTO instance (epoch, started_ms, pid, host, boot_id)
+VALUES ((SELECT ifnull(max(epoch), 0) + 1 FROM instance), ?, ?, ?, ?) RETURNING epoch;
+
+-- name: end_epoch
+UPDATE instance SET ended_ms = ? WHERE epoch = ?;
+
+-- name: newest_epoch
+SELECT ifnull(max(epoch), 0) FROM instance;
+
+-- name: epoch_row
+SELECT epoch, started_ms, pid, host, boot_id, ended_ms FROM instance WHERE epoch = ?;
+
+-- name: begin_run
+INSERT INTO runs (run_id, epoch, mode, started_ms, code_version, config_hash, params_hash, calendar_version,
+    rules_version, exchange, timeframe, symbols, seed, window)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: instruments
+SELECT symbol_id, exchange, symbol, timeframe, asset, quote, tick, lot, min_qty, min_notional, calendar,
+    price_source, tradable
+FROM instruments ORDER BY symbol_id;
+
+-- name: put_instrument
+INSERT INTO instruments (symbol_id, exchange, symbol, timeframe, asset, quote, tick, lot, min_qty, min_notional,
+    calendar, price_source, tradable)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (symbol_id) DO UPDATE SET
+    min_qty = excluded.min_qty, min_notional = excluded.min_notional, calendar = excluded.calendar,
+    price_source = excluded.price_source, tradable = excluded.tradable;
+
+-- name: words
+SELECT kind, code, word FROM words;
+
+-- name: put_word
+INSERT INTO words (kind, code, word) VALUES (?, ?, ?);
+
+-- ---------------------------------------------------------------------------------------------- one step
+
+-- name: record_input
+INSERT INTO inputs (seq, kind, ts_ms, symbol_id, body) VALUES (?, ?, ?, ?, ?);
+
+-- name: record_bars
+INSERT INTO bars (ts_ms, symbol_id, flags, open, high, low, close, volume, seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, (SELECT max(seq) FROM inputs));
+
+-- name: record_decisions
+INSERT INTO decisions (ts_ms, symbol_id, intent, gates_asked, gates_blocked, signal, skip, exit, setup, phase_before,
+    phase_after, side, flags, level, qty, limit_ticks, stop_ticks, r1_ticks, r2_ticks)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: record_transitions
+INSERT INTO transitions (seq, n, ts_ms, symbol_id, before, after, cause, qty)
+SELECT i.seq, (SELECT count(*) FROM transitions t WHERE t.seq = i.seq), ?1, ?2,
+    (SELECT word FROM words WHERE kind = iif(?2 < 0, 'portfolio', 'phase') AND code = ?3),
+    (SELECT word FROM words WHERE kind = iif(?2 < 0, 'portfolio', 'phase') AND code = ?4),
+    (SELECT word FROM words WHERE kind = 'cause' AND code = ?5), ?7
+FROM inputs i ORDER BY i.seq DESC LIMIT 1;
+
+-- name: record_order
+INSERT INTO orders (symbol_id, intent, cid, purpose, side, type, qty, limit_ticks, stop_ticks, reason, ts_ms,
+    replaces_intent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: record_outbox
+INSERT INTO outbox (symbol_id, intent, kind, cid, ref_intent, ref_cid, created_seq, due_ts_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, (SELECT cid FROM orders WHERE symbol_id = ?1 AND intent = ?5), ?6, ?7);
+
+-- name: record_fills
+INSERT INTO fills (exec_id, cum_qty, ts_ms, symbol_id, intent, trade, purpose, reason, side, late, qty, price_ticks,
+    fee_units, fee_lots, held, best_ticks, worst_ticks, initial_stop_ticks, seq)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+    (SELECT word FROM words WHERE kind = 'purpose' AND code = ?7),
+    (SELECT word FROM words WHERE kind = 'exit' AND code = ?8),
+    CASE ?9 WHEN 1 THEN 'buy' WHEN -1 THEN 'sell' END,
+    ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, (SELECT max(seq) FROM inputs));
+
+-- name: record_positions
+INSERT INTO positions (symbol_id, phase, side, qty, entry_cost, entry_qty, stop_ticks, r1_ticks, r2_ticks, trade,
+    halted, halt_reason, seq)
+VALUES (?1, (SELECT word FROM words WHERE kind = 'phase' AND code = ?2),
+    CASE WHEN ?4 = 0 THEN '' WHEN ?3 = 1 THEN 'long' WHEN ?3 = -1 THEN 'short' END,
+    ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, (SELECT max(seq) FROM inputs))
+ON CONFLICT (symbol_id) DO UPDATE SET
+    phase = excluded.phase, side = excluded.side, qty = excluded.qty, entry_cost = excluded.entry_cost,
+    entry_qty = excluded.entry_qty, stop_ticks = excluded.stop_ticks, r1_ticks = excluded.r1_ticks,
+    r2_ticks = excluded.r2_ticks, trade = excluded.trade, halted = excluded.halted,
+    halt_reason = excluded.halt_reason, seq = excluded.seq;
+
+-- name: supersede_anchors
+UPDATE anchors SET superseded_by = ?5
+WHERE symbol_id = ?1 AND slot = ?2 AND superseded_by IS NULL AND anchor_ms <> ?5 AND known_ms <= ?6;
+
+-- name: record_anchors
+INSERT INTO anchors (symbol_id, slot, kind, rule_version, anchor_ms, known_ms)
+VALUES (?1, ?2, (SELECT word FROM words WHERE kind = 'anchor' AND code = ?3), ?4, ?5, ?6)
+ON CONFLICT DO UPDATE SET superseded_by = NULL;
+
+-- name: record_consumed
+INSERT INTO consumed_entries (symbol_id, session_date, ts_ms) VALUES (?, ?, ?);
+
+-- name: record_gates
+INSERT INTO gates (seq, ts_ms, gate, closed, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: record_snapshot
+INSERT INTO snapshots (seq, ts_ms, body, sha256) VALUES (?, ?, ?, ?);
+
+-- name: forget_snapshots
+DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?);
+
+-- name: record_profiles
+INSERT INTO profiles (symbol_id, session_date, body) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET body = excluded.body;
+
+-- ------------------------------------------------------------------------------------------------ outbox
+
+-- name: move
+UPDATE outbox SET
+    state = m.after,
+    settled_ms = CASE
+        WHEN m.after IN ('FILLED', 'CANCELED', 'REJECTED', 'EXPIRED', 'REPLACED', 'STALE', 'DENIED')
+            OR (outbox.kind = 'cancel' AND m.after = 'ACKED')
+        THEN ifnull(settled_ms, :now_ms) END,
+    note = ifnull(:note, note)
+FROM outbox_moves m
+WHERE outbox.symbol_id = :symbol_id AND outbox.intent = :intent AND m.before = outbox.state AND m.word = :word
+RETURNING state;
+
+-- name: move_sending
+UPDATE outbox SET state = m.after, attempts = attempts + 1, sent_ms = :now_ms
+FROM outbox_moves m
+WHERE outbox.symbol_id = :symbol_id AND outbox.intent = :intent AND m.before = outbox.state AND m.word = 'SENDING'
+RETURNING attempts;
+
+-- name: doubt
+UPDATE outbox SET state = 'UNKNOWN', note = ? WHERE state = 'SENDING' RETURNING id;
+
+-- name: order_heard
+UPDATE orders SET filled_qty = max(filled_qty, ifnull(:filled_qty, 0)), venue_id = ifnull(:venue_id, venue_id)
+WHERE symbol_id = :symbol_id AND intent = :intent;
+
+-- name: requests
+SELECT x.symbol_id, i.exchange, i.symbol, x.intent, x.kind, x.cid, x.state, x.created_seq, x.due_ts_ms, x.attempts,
+    x.sent_ms, o.purpose, o.side, o.type, o.qty, o.limit_ticks, o.stop_ticks, o.reason, o.ts_ms, o.filled_qty,
+    o.venue_id, x.ref_intent, x.ref_cid, r.venue_id
+FROM outbox x
+JOIN instruments i ON i.symbol_id = x.symbol_id
+JOIN orders o ON o.symbol_id = x.symbol_id AND o.intent = iif(x.kind = 'cancel', x.ref_intent, x.intent)
+LEFT JOIN orders r ON r.symbol_id = x.symbol_id AND r.intent = x.ref_intent
+
+-- name: where_pending
+WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN') ORDER BY x.created_seq, x.id;
+
+-- name: where_live
+WHERE x.kind <> 'cancel' AND x.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL') ORDER BY x.created_seq, x.id;
+
+-- name: where_cid
+WHERE x.cid = ?;
+
+-- name: where_intent
+WHERE x.symbol_id = ? AND x.intent = ?;
+
+-- ----------------------------------------------------------------------------------------------- loading
+
+-- name: last_seq
+SELECT ifnull(max(seq), 0) FROM inputs;
+
+-- name: last_bar_ts
+SELECT ifnull(max(ts_ms), 0) FROM bars;
+
+-- name: snapshots
+SELECT seq, ts_ms, body, sha256 FROM snapshots ORDER BY seq DESC;
+
+-- name: inputs_after
+SELECT seq, kind, ts_ms, symbol_id, body FROM inputs WHERE seq > ? ORDER BY seq;
+
+-- name: bars_after
+SELECT i.seq, b.ts_ms, b.symbol_id, b.flags, b.open, b.high, b.low, b.close, b.volume
+FROM inputs i CROSS JOIN bars b ON b.ts_ms = i.ts_ms AND b.seq = i.seq
+WHERE i.seq > ? AND i.kind = 'bars'
+ORDER BY i.seq, b.symbol_id;
+
+-- name: known_exec_ids
+SELECT exec_id FROM fills WHERE ts_ms >= ?;
+
+-- name: fill_exists
+SELECT EXISTS (SELECT 1 FROM fills WHERE exec_id = ?);
+
+-- name: positions
+SELECT p.symbol_id, i.exchange, i.symbol, p.phase, p.side, p.qty, p.entry_cost, p.entry_qty, p.stop_ticks,
+    p.r1_ticks, p.r2_ticks, p.trade, p.halted, p.halt_reason, p.seq
+FROM positions p JOIN instruments i USING (symbol_id) ORDER BY p.symbol_id;
+
+-- name: profiles
+SELECT symbol_id, session_date, body FROM profiles WHERE session_date >= ? ORDER BY session_date, symbol_id;
+
+-- name: gates_now
+SELECT gate, closed, reason, ts_ms FROM gates WHERE id IN (SELECT max(id) FROM gates GROUP BY gate) ORDER BY gate;
+
+-- ------------------------------------------------------------------------------- beats, alerts, watchlist
+
+-- name: record_beat
+INSERT INTO beats (ts_ms, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body;
+
+-- name: forget_beats
+DELETE FROM beats WHERE ts_ms < ?;
+
+-- name: last_beat
+SELECT ts_ms, body FROM beats ORDER BY ts_ms DESC LIMIT 1;
+
+-- name: record_alert
+INSERT INTO alerts (ts_ms, level, what) VALUES (?, ?, ?) RETURNING id;
+
+-- name: alert_delivered
+UPDATE alerts SET delivered = 1 WHERE id = ?;
+
+-- name: undelivered_alerts
+SELECT id, ts_ms, level, what FROM alerts WHERE delivered = 0 ORDER BY id;
+
+-- name: forget_watchlist
+DELETE FROM watchlist WHERE scan_date = ?;
+
+-- name: record_watchlist
+INSERT INTO watchlist (scan_date, symbol, body) VALUES (?, ?, ?);
+
+-- name: watchlist
+SELECT scan_date, symbol, body FROM watchlist WHERE scan_date = (SELECT max(scan_date) FROM watchlist)
+ORDER BY symbol;
+
+-- ------------------------------------------------------------------------------------------------- audit
+
+-- name: audit_ids
+SELECT cid FROM outbox ORDER BY id;
+
+-- name: audit_orders
+SELECT o.cid, i.symbol, o.ts_ms, o.purpose, o.intent FROM orders o JOIN instruments i USING (symbol_id);
+
+-- name: order_ids
+SELECT cid, symbol_id, intent FROM orders;
+
+-- ---------------------------------------------------------------------------------------- asked by people
+
+-- name: ask_positions
+SELECT * FROM position_words WHERE phase <> 'FLAT' OR halted <> 0;
+
+-- name: ask_orders
+SELECT * FROM order_words ORDER BY ts_ms DESC LIMIT 200;
+
+-- name: ask_gates
+SELECT gate, closed, reason, ts_ms FROM gates WHERE id IN (SELECT max(id) FROM gates GROUP BY gate) ORDER BY gate;
+
+-- name: ask_decision
+SELECT w.*, d.gates_asked, d.gates_blocked
+FROM decisions d
+JOIN instruments i USING (symbol_id)
+JOIN decision_words w ON w.ts_ms = d.ts_ms AND w.symbol = i.symbol
+WHERE i.symbol = ?1 AND d.ts_ms = ?2;

@@ -1,0 +1,199 @@
+"""A small true story for the ledger: one trade from bar to flat, told through the same functions the daemon calls."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avwapd.core import codes
+from avwapd.core.records import BAR, DECISION
+from avwapd.store import ledger
+from avwapd.store.database import open_sync
+from avwapd.store.ids import client_id
+from avwapd.store.rows import AnchorRow, InstrumentRow, Move, OutboxRow, PositionRow, StepRows
+from avwapd.store.sql import Connection, transact
+
+ACCOUNT, STRATEGY = "paper-1", "avwap"
+SYMBOLS = ("AAA", "BBB")
+MINUTE = 60_000
+NAN = float("nan")
+
+
+def instruments(count: int = 2) -> list[InstrumentRow]:
+    names = SYMBOLS if count == 2 else [f"S{i:05}" for i in range(count)]
+    return [InstrumentRow("sim", name, "1m", "equity", "USD", "0.01", "1", "1", "0", "XNYS", "hlc3") for name in names]
+
+
+def bars(ts_ms: int, count: int = 2, flags: int = 0) -> list[Any]:
+    rows = np.zeros(count, BAR)
+    rows["ts_ms"] = ts_ms
+    rows["symbol"] = np.arange(count)
+    rows["flags"] = flags
+    for name in ("open", "high", "low", "close"):
+        rows[name] = NAN if flags & codes.BAR_MISSING else 100.25 + np.arange(count)
+    rows["volume"] = NAN if flags & codes.BAR_MISSING else 1200.0
+    return rows.tolist()  # type: ignore[no-any-return]
+
+
+def decisions(ts_ms: int, count: int = 2, **of_first: Any) -> list[Any]:
+    rows = np.zeros(count, DECISION)
+    rows["ts_ms"] = ts_ms
+    rows["symbol"] = np.arange(count)
+    rows["skip"] = codes.SKIP_NO_SIGNAL
+    rows["level"] = NAN
+    for name, value in of_first.items():
+        rows[0][name] = value
+    return rows.tolist()  # type: ignore[no-any-return]
+
+
+def effect(
+    ts_ms: int, intent: int, purpose: int, side: int, qty: int, *, kind: int = codes.SUBMIT, ref: int = 0, stop: int = 0
+) -> OutboxRow:
+    cid = client_id(ACCOUNT, STRATEGY, SYMBOLS[0], ts_ms, codes.PURPOSES[purpose], intent)
+    type_ = codes.STOP if purpose == codes.PURPOSE_STOP else codes.MARKET
+    reason = codes.EXIT_STOP if purpose == codes.PURPOSE_STOP else codes.EXIT_NONE
+    due = ts_ms + 5 * MINUTE
+    return OutboxRow(ts_ms, 0, intent, ref, kind, purpose, side, type_, qty, 0, stop, reason, cid, due)
+
+
+def fill(exec_id: str, ts_ms: int, intent: int, purpose: int, side: int, qty: int, price: int, held: int) -> Any:
+    late, fee, fee_lots = 0, 0, 0
+    reason = codes.EXIT_R1 if purpose == codes.PURPOSE_TRIM else codes.EXIT_NONE
+    return (
+        *(exec_id, qty, ts_ms, 0, intent, 1, purpose, reason, side, late),
+        *(qty, price, fee, fee_lots, held, price, price, 9_900),
+    )
+
+
+def move(ts_ms: int, before: int, after: int, cause: int, qty: int) -> Any:
+    return (ts_ms, 0, before, after, cause, 0, qty)
+
+
+def position(phase: int, qty: int, stop: int = 9_900) -> PositionRow:
+    return PositionRow(0, phase, 1, qty, 100 * 10_025, 100, stop, 10_200, 10_400, 1, 0, "")
+
+
+def steps() -> Iterator[StepRows | tuple[int, int]]:
+    """The inputs of the trade; a pair (symbol_id, intent) stands for the router's SENDING in between."""
+    t = [MINUTE * i for i in range(10)]
+    entry, stop, half, trim, leave = 1, 2, 3, 4, 6
+    yield StepRows(1, "bars", t[1], bars=bars(t[1]), decisions=decisions(t[1]), snapshot=b"world 1")
+    yield StepRows(
+        2,
+        "bars",
+        t[2],
+        bars=bars(t[2]),
+        decisions=decisions(t[2], intent=entry, signal=codes.SIGNAL_ENTRY, skip=0, qty=100, phase_after=1, side=1),
+        transitions=[move(t[2], codes.FLAT, codes.ENTERING, codes.CAUSE_ORDERED, 0)],
+        effects=[effect(t[2], entry, codes.PURPOSE_ENTRY, 1, 100)],
+        positions=[position(codes.ENTERING, 0)],
+        anchors=[AnchorRow(0, 0, codes.ANCHOR_SESSION, "1", t[1], t[1])],
+    )
+    yield 0, entry
+    yield StepRows(3, "report", t[2] + 5, 0, '{"kind":"acked"}', outbox_moves=[Move(0, entry, "ACKED", venue_id="v1")])
+    yield StepRows(
+        4,
+        "report",
+        t[2] + 9,
+        0,
+        '{"kind":"filled"}',
+        fills=[fill("x1", t[2] + 9, entry, codes.PURPOSE_ENTRY, 1, 100, 10_025, 100)],
+        transitions=[move(t[2] + 9, codes.ENTERING, codes.OPEN, codes.CAUSE_FILLED, 100)],
+        effects=[effect(t[2], stop, codes.PURPOSE_STOP, -1, 100, stop=9_900)],
+        positions=[position(codes.OPEN, 100)],
+        consumed=[(0, 19700101, t[2] + 9)],
+        outbox_moves=[Move(0, entry, "FILLED", 100)],
+    )
+    yield 0, stop
+    yield StepRows(5, "report", t[2] + 20, 0, "{}", outbox_moves=[Move(0, stop, "ACKED", venue_id="v2")])
+    yield StepRows(
+        6,
+        "bars",
+        t[3],
+        bars=bars(t[3]),
+        decisions=decisions(t[3], skip=codes.SKIP_IN_POSITION, qty=100, phase_before=2, phase_after=2),
+        effects=[effect(t[3], half, codes.PURPOSE_STOP, -1, 50, kind=codes.REPLACE, ref=stop, stop=9_950)],
+        positions=[position(codes.OPEN, 100, 9_950)],
+    )
+    yield 0, half
+    yield StepRows(
+        7,
+        "report",
+        t[3] + 7,
+        0,
+        "{}",
+        outbox_moves=[Move(0, stop, "REPLACED"), Move(0, half, "ACKED", venue_id="v3")],
+        effects=[effect(t[3], trim, codes.PURPOSE_TRIM, -1, 50)],
+    )
+    yield 0, trim
+    yield StepRows(
+        8,
+        "report",
+        t[3] + 9,
+        0,
+        "{}",
+        fills=[fill("x2", t[3] + 9, trim, codes.PURPOSE_TRIM, -1, 50, 10_200, 50)],
+        positions=[position(codes.OPEN, 50, 9_950)],
+        outbox_moves=[Move(0, trim, "FILLED", 50)],
+    )
+    yield StepRows(
+        9,
+        "bars",
+        t[4],
+        bars=bars(t[4]),
+        decisions=decisions(t[4], skip=0, qty=50, exit=codes.EXIT_TIME, phase_before=2, phase_after=3),
+        transitions=[move(t[4], codes.OPEN, codes.EXITING, codes.CAUSE_EXIT, 50)],
+        effects=[effect(t[4], 5, codes.PURPOSE_STOP, -1, 0, kind=codes.CANCEL, ref=half)],
+        positions=[position(codes.EXITING, 50, 9_950)],
+    )
+    yield 0, 5
+    yield StepRows(
+        10,
+        "report",
+        t[4] + 4,
+        0,
+        "{}",
+        effects=[effect(t[4], leave, codes.PURPOSE_EXIT, -1, 50)],
+        outbox_moves=[Move(0, 5, "ACKED"), Move(0, half, "CANCELED")],
+    )
+    yield 0, leave
+    yield StepRows(
+        11,
+        "report",
+        t[4] + 9,
+        0,
+        "{}",
+        fills=[fill("x3", t[4] + 9, leave, codes.PURPOSE_EXIT, -1, 50, 10_300, 0)],
+        transitions=[move(t[4] + 9, codes.EXITING, codes.FLAT, codes.CAUSE_CLOSED, 0)],
+        positions=[position(codes.FLAT, 0, 9_950)],
+        outbox_moves=[Move(0, leave, "FILLED", 50)],
+        snapshot=b"world 11",
+    )
+
+
+def tell_one(conn: Connection, part: StepRows | tuple[int, int]) -> None:
+    if isinstance(part, StepRows):
+        ledger.record_step(conn, part)
+    else:
+        ledger.mark_sending(conn, *part, now_ms=1_000_000)
+
+
+def begin(conn: Connection) -> int:
+    epoch = ledger.begin_epoch(conn, 1_000, 42, "host", "boot")
+    ledger.register_instruments(conn, instruments())
+    return epoch
+
+
+def tell(path: Path, until: int = 99) -> sqlite3.Connection:
+    """A ledger with the story up to input `until`, each part its own transaction."""
+    conn = open_sync(path)
+    transact(begin)(conn)
+    for part in steps():
+        if isinstance(part, StepRows) and part.seq > until:
+            break
+        transact(lambda conn, part=part: tell_one(conn, part))(conn)  # type: ignore[misc]
+    return conn
