@@ -1,0 +1,202 @@
+"""Bar ingestion: one barrier after the other to the symbols actor.
+
+In a replay the feed's clock stands still until the venue has answered everything, so that the next bar never races an
+order; how long that took on the wall changes nothing. While nothing is held or wanted there is nothing to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+from avwapd.actors.clock import MarketClock
+from avwapd.actors.mail import BarsClosed, CaughtUp
+from avwapd.actors.router import Router
+from avwapd.actors.symbols import Symbols
+from avwapd.core.codes import BAR_LATE
+from avwapd.feeds.replay import ReplayFeed
+from avwapd.venues.port import Market, VenueDoubt
+
+
+class ReplayBars:
+    """Feeds a finite replay. `market` is the simulated venue's side that must see each bar first."""
+
+    def __init__(
+        self,
+        feed: ReplayFeed,
+        market: Market,
+        symbols: Symbols,
+        router: Router,
+        clock: MarketClock,
+        finished: Callable[[], None],
+    ) -> None:
+        self.turns = 0
+        self.waiting_for = "start"
+        self._feed = feed
+        self._market = market
+        self._symbols = symbols
+        self._router = router
+        self._clock = clock
+        self._finished = finished
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take no further bar."""
+        self._stopping = True
+
+    def _over(self) -> bool:
+        return self._stopping
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Feed until the end, then settle and say so."""
+        task_status.started()
+        await self._settle()
+        while not self._over():
+            barrier = self._feed.next()
+            if barrier is None:
+                break
+            self.turns += 1
+            ts_ms = int(barrier[0]["ts_ms"])
+            self.waiting_for = "clock"
+            await self._clock.until(ts_ms)
+            if self._over():
+                break
+            await self._deliver(ts_ms, barrier)
+        await self._settle()
+        self.waiting_for = "end"
+        if not self._over():
+            self._finished()
+
+    async def _deliver(self, ts_ms: int, barrier: object) -> None:
+        journal = self._symbols.journal
+        if not journal.quiet:
+            await self._insist("open", ts_ms, barrier)
+            await self._settle()
+            await self._insist("close", ts_ms, barrier)
+        mail = BarsClosed(barrier)
+        self.waiting_for = "symbols"
+        await self._symbols.put(mail)
+        await mail.folded.wait()
+        self._clock.market_ms = ts_ms
+        if not journal.quiet:
+            await self._settle()
+
+    async def _insist(self, word: str, ts_ms: int, barrier: object) -> None:
+        """Tell the market what it must know; both words may be said twice."""
+        self.waiting_for = "venue"
+        pause = 0.01
+        while True:
+            try:
+                if word == "open":
+                    await self._market.open_bar(ts_ms, barrier)
+                else:
+                    await self._market.close_bar(ts_ms)
+                return
+            except VenueDoubt:
+                await self._clock.rest(pause)
+                pause = min(pause * 2, 1.0)
+
+    async def _settle(self) -> None:
+        self.waiting_for = "settle"
+        await self._router.settle()
+
+
+class BarSource(Protocol):
+    """A market that runs on its own: asked for the bars it has closed since."""
+
+    async def after(self, ts_ms: int) -> list[Any]:
+        """Barriers (BAR arrays of one ts_ms, in order) with ts_ms > the given; empty where none has closed."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """The market has closed its last bar, and `after` has given it."""
+        ...
+
+
+class FreeBars:
+    """Feeds from a market that does not wait. What it closed while the daemon was down comes late.
+
+    First the venue's words are heard, then every missed bar is folded, then what is still wanted may leave.
+    """
+
+    def __init__(
+        self,
+        source: BarSource,
+        symbols: Symbols,
+        router: Router,
+        clock: MarketClock,
+        finished: Callable[[], None],
+        *,
+        poll_s: float,
+    ) -> None:
+        self.turns = 0
+        self.waiting_for = "start"
+        self._source = source
+        self._symbols = symbols
+        self._router = router
+        self._clock = clock
+        self._finished = finished
+        self._poll_s = poll_s
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take no further bar."""
+        self._stopping = True
+
+    def _over(self) -> bool:
+        return self._stopping or self._source.over
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Catch up, then feed what closes."""
+        self._router.hold()
+        task_status.started()
+        await self._router.settle()
+        resumed = self._symbols.journal.seq > 0
+        late = resumed and await self._missed()
+        if late:
+            mail = CaughtUp()
+            await self._symbols.put(mail)
+            await mail.done.wait()
+        self._router.release()
+        while not self._over():
+            for barrier in await self._ask():
+                await self._put(barrier)
+            self.waiting_for = "feed"
+            await self._clock.rest(self._poll_s)
+        await self._router.settle()
+        self.waiting_for = "end"
+        if not self._stopping:
+            self._finished()
+
+    async def _missed(self) -> bool:
+        """Fold what closed while nobody looked; True where there was any."""
+        found = False
+        while barriers := await self._ask():
+            for barrier in barriers:
+                barrier["flags"] |= BAR_LATE
+                await self._put(barrier)
+                found = True
+        return found
+
+    async def _ask(self) -> list[Any]:
+        self.waiting_for = "feed"
+        pause = 0.01
+        while not self._stopping:
+            try:
+                return await self._source.after(self._symbols.journal.last_ms)
+            except VenueDoubt:
+                await self._clock.rest(pause)
+                pause = min(pause * 2, 1.0)
+        return []
+
+    async def _put(self, barrier: Any) -> None:
+        self.turns += 1
+        mail = BarsClosed(barrier)
+        self.waiting_for = "symbols"
+        await self._symbols.put(mail)
+        await mail.folded.wait()
+        self._clock.market_ms = int(barrier[0]["ts_ms"])

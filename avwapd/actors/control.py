@@ -1,0 +1,192 @@
+"""The control socket: HTTP and JSON over a unix socket, usable with curl.
+
+GET reads, POST acts. Reads of the ledger go over a connection of their own that can only read: a slow question cannot
+delay an order. Bodies are small, clients few, and a client that does not read is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+from aiohttp import web
+from anyio.abc import TaskStatus
+
+from avwapd.actors.mail import Acted
+from avwapd.actors.symbols import Symbols
+from avwapd.core import codes
+from avwapd.store import StoreError, questions
+from avwapd.store.journal import ALL, Act
+
+log = logging.getLogger("avwapd.control")
+
+BODY_BYTES = 65_536
+ANSWER_S = 10.0
+ACTS = {
+    "halt": (codes.ACT_HALT, "no new entries; stops and exits go on"),
+    "resume": (codes.ACT_RESUME, "entries are allowed again"),
+    "flatten": (codes.ACT_FLATTEN, "positions are sold at market"),
+    "drain": (codes.ACT_DRAIN, "no new entries until the next start"),
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refusal(Exception):
+    """An answer with status >= 400: what, where, next step."""
+
+    def __init__(self, status: int, what: str, where: str, next_step: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.body = {"what": what, "where": where, "next_step": next_step}
+
+
+class Control:
+    """facts: what status shows; stop: ends the daemon in order."""
+
+    def __init__(
+        self,
+        path: Path,
+        database: Path,
+        symbols: Symbols,
+        facts: Callable[[], dict[str, Any]],
+        stop: Callable[[str], None],
+    ) -> None:
+        self._path = path
+        self._database = database
+        self._symbols = symbols
+        self._facts = facts
+        self._stop = stop
+        self._room = anyio.CapacityLimiter(8)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until canceled; the socket file goes with it."""
+        runner = web.AppRunner(self._application(), access_log=None, keepalive_timeout=15, handler_cancellation=True)
+        await runner.setup()
+        try:
+            self._path.unlink(missing_ok=True)
+            site = web.UnixSite(runner, str(self._path))
+            await site.start()
+            self._path.chmod(0o660)
+            task_status.started()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+                self._path.unlink(missing_ok=True)
+
+    def _application(self) -> web.Application:
+        app = web.Application(client_max_size=BODY_BYTES, middlewares=[answered])
+        app.router.add_get("/v1/status", self._status)
+        for name in ("positions", "orders", "gates"):
+            app.router.add_get(f"/v1/{name}", self._table(name))
+        app.router.add_get("/v1/why", self._why)
+        for name in ACTS:
+            app.router.add_post(f"/v1/{name}", self._act(name))
+        app.router.add_post("/v1/stop", self._stopping)
+        return app
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return answer(self._facts())
+
+    def _table(self, name: str) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            return answer(await self._read(lambda: questions.table(self._database, name)))
+
+        return handler
+
+    async def _why(self, request: web.Request) -> web.Response:
+        symbol, ts_ms = request.query.get("symbol", ""), request.query.get("ts_ms", "")
+        names = self._symbols.journal.names.symbols
+        if symbol not in names:
+            raise Refusal(404, f"no symbol {symbol!r} in this run", "symbol", f"one of {', '.join(names[:8])}")
+        if not ts_ms.isdecimal():
+            raise Refusal(400, f"{ts_ms!r} is no time", "ts_ms", "give the bar's close in milliseconds UTC")
+        row = await self._read(lambda: questions.decision(self._database, symbol, int(ts_ms)))
+        if row is None:
+            raise Refusal(404, f"no decision on {symbol} at {ts_ms}", "decisions", "the bar may not have closed yet")
+        return answer(row)
+
+    async def _read(self, question: Callable[[], Any]) -> Any:
+        try:
+            with anyio.fail_after(ANSWER_S):
+                return await anyio.to_thread.run_sync(question, limiter=self._room, abandon_on_cancel=True)
+        except TimeoutError:
+            raise Refusal(503, "the ledger did not answer in time", "database", "ask again") from None
+        except StoreError as error:
+            raise Refusal(500, error.what, error.where, error.next_step) from None
+
+    # ------------------------------------------------------------------------------------------------- acting
+
+    def _act(self, name: str) -> Handler:
+        kind, effect = ACTS[name]
+
+        async def handler(request: web.Request) -> web.Response:
+            body = await self._body(request)
+            symbol = self._symbol(body.get("symbol"))
+            reason = str(body.get("reason") or "operator")[:200]
+            freeze = kind == codes.ACT_DRAIN
+            mail = Acted(Act(kind, symbol, freeze, peer(request), reason))
+            await self._symbols.put(mail)
+            await mail.done.wait()
+            log.info("operator: %s %s (%s)", name, body.get("symbol") or "all", reason)
+            return answer({"done": name, "symbol": body.get("symbol"), "effect": effect})
+
+        return handler
+
+    async def _stopping(self, request: web.Request) -> web.Response:
+        await self._body(request)
+        self._stop("operator: stop")
+        return answer({"done": "stop", "effect": "settling, then the process ends with 0"})
+
+    async def _body(self, request: web.Request) -> dict[str, Any]:
+        raw = await request.read()
+        try:
+            body = orjson.loads(raw) if raw else {}
+        except orjson.JSONDecodeError:
+            raise Refusal(400, "the body is no JSON", request.path, 'send {} or {"symbol": "AAPL"}') from None
+        if not isinstance(body, dict):
+            raise Refusal(400, "the body is no JSON object", request.path, 'send {} or {"symbol": "AAPL"}')
+        return body
+
+    def _symbol(self, name: object) -> int:
+        if name is None:
+            return ALL
+        names = self._symbols.journal.names.symbols
+        if name not in names:
+            raise Refusal(404, f"no symbol {name!r} in this run", "symbol", f"one of {', '.join(names[:8])}")
+        return names.index(str(name))
+
+
+def answer(facts: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(facts, default=str) + b"\n", status=status, content_type="application/json")
+
+
+def peer(request: web.Request) -> str:
+    """Who asks, as far as a unix socket tells."""
+    transport = request.transport
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is None:
+        return "socket"
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return f"uid {uid} pid {pid}"
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is JSON with what, where and the next step."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return answer(refusal.body, refusal.status)
+    except web.HTTPException as error:
+        where = f"{request.method} {request.path}"
+        next_step = "GET /v1/status positions orders gates why; POST /v1/halt resume flatten drain stop"
+        return answer({"what": error.reason, "where": where, "next_step": next_step}, error.status)

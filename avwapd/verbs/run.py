@@ -1,0 +1,194 @@
+"""The daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avwapd.config import Config, config_hash, load, refuse_absent_mode
+from avwapd.paths import Paths, resolve
+
+if TYPE_CHECKING:
+    from avwapd.daemon import Daemon, Doors
+    from avwapd.feeds.world import Setup
+
+EXAMPLE = """\
+examples:
+  avwapd run --config etc/demo.toml
+  avwapd run --replay --exchange binance --symbols ETH-BTC,ADA-BTC --timeframe 5m --speed max --once
+"""
+log = logging.getLogger("avwapd")
+
+OVERRIDES = {
+    "exchange": "run.exchange",
+    "symbols": "run.symbols",
+    "timeframe": "run.timeframe",
+    "window_from": "run.window_from",
+    "window_to": "run.window_to",
+    "speed": "run.speed",
+}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replay", action="store_true", help="feed archived bars to the simulated venue")
+    parser.add_argument("--once", action="store_true", help="end with 0 when a finite feed is done and settled")
+    parser.add_argument("--exchange", help="whose bars")
+    parser.add_argument("--symbols", help="A,B,… (default: all the archive has)")
+    parser.add_argument("--timeframe", help="1m, 5m, 1h, 1d, …")
+    parser.add_argument("--from", dest="window_from", help="first bar decided: ts_ms, date or time with its zone")
+    parser.add_argument("--to", dest="window_to", help="last bar decided")
+    parser.add_argument("--speed", help="seconds of market time in a second, or max")
+
+
+def run(args: argparse.Namespace) -> int:
+    options = {key: value for name, key in OVERRIDES.items() if (value := getattr(args, name)) is not None}
+    if args.replay:
+        options["run.market"] = "archive"
+    config = load(Path(args.config) if args.config else None, options=options)
+    refuse_absent_mode(config)
+    tell(config, as_json=bool(args.json))
+    paths = resolve(args.state_dir)
+    paths.state.mkdir(parents=True, exist_ok=True)
+    from avwapd.store.lock import hold
+
+    with hold(paths.state):
+        return serve(config, paths, once=args.once)
+
+
+def serve(config: Config, paths: Paths, *, once: bool) -> int:
+    """Load, warm, run; the exit code."""
+    import anyio
+
+    from avwapd.daemon import Daemon
+    from avwapd.feeds.source import market_of
+    from avwapd.feeds.world import build, warm
+
+    market = market_of(config, paths.archive)
+    setup = build(config, market)
+    warm(setup)
+    daemon = Daemon(setup, doors(config, paths), once=once)
+    log.info(
+        "avwapd starts: mode=%s venue=%s symbols=%d bars=%d database=%s config=%s",
+        config.run.mode,
+        config.embedded.venue,
+        len(market.symbols),
+        len(market.bars),
+        paths.database.name,
+        config_hash(config)[:12],
+    )
+    try:
+        anyio.run(watched, daemon)
+    except BaseExceptionGroup as group:
+        raise first_of(group) from group
+    return 0
+
+
+async def watched(daemon: Daemon) -> None:
+    """Serve; SIGTERM and SIGINT end in order, a second one at once."""
+    import anyio
+
+    async with anyio.create_task_group() as group:
+
+        async def listen() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                count = 0
+                async for received in signals:
+                    count += 1
+                    if count > 1:
+                        log.warning("second signal: ending now; the next start looks up what is in doubt")
+                        os._exit(128 + received)
+                    daemon.stop(f"{signal.Signals(received).name}")
+
+        group.start_soon(listen)
+        await daemon.serve()
+        group.cancel_scope.cancel()
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The reason inside nested groups: the first that can say what to do next, else the first."""
+    leaves: list[BaseException] = []
+    stack: list[BaseException] = [group]
+    while stack:
+        error = stack.pop()
+        if isinstance(error, BaseExceptionGroup):
+            stack.extend(reversed(error.exceptions))
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if hasattr(error, "next_step")), leaves[0])
+
+
+def doors(config: Config, paths: Paths) -> Doors:
+    """The real world."""
+    from avwapd.daemon import Doors
+    from avwapd.ports import SystemClock
+    from avwapd.store.database import open_database
+    from avwapd.venues.choose import open_venue
+
+    async def database() -> Any:
+        return await open_database(paths.database)
+
+    async def venue(setup: Setup) -> Any:
+        return await open_venue(config, setup, paths.state)
+
+    return Doors(
+        clock=SystemClock(),
+        open_database=database,
+        open_venue=venue,
+        publish_beat=lambda facts: write_beat(paths.heartbeat, facts),
+        killed=paths.kill_switch.exists,
+        identity=(os.getpid(), socket.gethostname(), boot_id()),
+        servers=lambda daemon: servers(daemon, paths),
+        on_ready=lambda: log.info("ready: control socket %s", paths.socket.name),
+    )
+
+
+def servers(daemon: Daemon, paths: Paths) -> list[Any]:
+    from avwapd.actors.control import Control
+
+    return [Control(paths.socket, paths.database, daemon.symbols, daemon.facts, daemon.stop)]
+
+
+def write_beat(path: Path, facts: dict[str, Any]) -> None:
+    """heartbeat.json, whole or not at all."""
+    import orjson
+
+    beside = path.with_suffix(".tmp")
+    try:
+        beside.write_bytes(orjson.dumps(facts, default=str) + b"\n")
+        beside.replace(path)
+    except OSError as error:
+        log.warning("the heartbeat file cannot be written: %s", error)
+
+
+def boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def tell(config: Config, *, as_json: bool) -> None:
+    """Log lines to standard output: as text, or one JSON object a line."""
+    handler = logging.StreamHandler(sys.stdout)
+    if as_json or config.log.format == "json":
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger("avwapd")
+    root.handlers = [handler]
+    root.propagate = False
+    root.setLevel(LEVELS[config.log.level])
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        return json.dumps({"level": record.levelname.lower(), "from": record.name, "message": record.getMessage()})
