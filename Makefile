@@ -13,13 +13,14 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 SETUP := .venv/.stamp
+ENGINE := .venv/.compiled
 unexport PYTHONPATH PYTHONHOME
 
-run: $(SETUP)
+run: $(ENGINE)
 	@mkdir -p .state/demo
 	@AVWAPD_STATE_DIR=.state/demo exec $(BIN)/avwapd run --config etc/demo.toml
 
-test: check
+test: check $(ENGINE)
 	@$(BIN)/python -m pytest
 
 check: $(SETUP)
@@ -28,10 +29,10 @@ check: $(SETUP)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(SETUP)
+bench: $(ENGINE)
 	@$(BIN)/python -m bench
 
-campaign: $(SETUP)
+campaign: $(ENGINE)
 	@$(BIN)/python -m pytest -m campaign tests
 
 # -------------------------------------------------------------- the set-up
@@ -66,6 +67,12 @@ locked-setup:
 	    || $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock; \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .; \
 	touch $(SETUP)
+
+# The engine's machine code goes to the user's cache, in a folder named by the hash of its sources.
+$(ENGINE): $(SETUP) avwapd/compiled.py $(wildcard avwapd/core/*.py)
+	@echo 'set-up: compiling the engine (once)' >&2
+	@$(BIN)/python -m avwapd.feeds.precompile
+	@touch $(ENGINE)
 
 # ---------------------------------------------------------------- the lock
 # Universal: one file for every Python from 3.11. No address of an index is in it, so any mirror serves.

@@ -12,6 +12,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,9 +124,13 @@ class Daemon:
                 await database.close()
 
     async def _run(self, venue: EmbeddedVenue, pending: list[Request]) -> None:
+        room = self.config.queues.symbols
+        self.symbols = Symbols(self.journal, self.writer, self._doors.clock, self._publish, room=room)
+        with closing(self.symbols):
+            await self._act(venue, pending)
+
+    async def _act(self, venue: EmbeddedVenue, pending: list[Request]) -> None:
         async with anyio.create_task_group() as group:
-            queues = self.config.queues
-            self.symbols = Symbols(self.journal, self.writer, self._doors.clock, self._publish, room=queues.symbols)
             self.router = Router(
                 venue,
                 self.writer,

@@ -6,10 +6,13 @@ order; how long that took on the wall changes nothing. While nothing is held or 
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import anyio
+import numpy as np
 from anyio.abc import TaskStatus
 
 from avwapd.actors.clock import MarketClock
@@ -17,8 +20,11 @@ from avwapd.actors.mail import BarsClosed, CaughtUp
 from avwapd.actors.router import Router
 from avwapd.actors.symbols import Symbols
 from avwapd.core.codes import BAR_LATE
+from avwapd.feeds.check import check_bar
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.venues.port import Market, VenueDoubt
+
+log = logging.getLogger("avwapd.bars")
 
 
 class ReplayBars:
@@ -100,7 +106,9 @@ class ReplayBars:
                 pause = min(pause * 2, 1.0)
 
     async def _settle(self) -> None:
+        """First what the bar itself caused is durable and out, then the venue is listened to."""
         self.waiting_for = "settle"
+        await self._symbols.settled()
         await self._router.settle()
 
 
@@ -142,6 +150,10 @@ class FreeBars:
         self._finished = finished
         self._poll_s = poll_s
         self._stopping = False
+        first = symbols.journal.world.instruments[0]
+        # A daily bar lies on its exchange's close, which no number of milliseconds divides.
+        self._boundary_ms = 1 if first["daily"] else int(first["timeframe_ms"])
+        self.refused: Counter[str] = Counter()
 
     def stop(self) -> None:
         """Take no further bar."""
@@ -193,8 +205,24 @@ class FreeBars:
                 pause = min(pause * 2, 1.0)
         return []
 
+    def _checked(self, barrier: Any) -> Any:
+        """The rows that can be bars; each other one is counted by its reason and told."""
+        good = np.ones(len(barrier), bool)
+        for i, bar in enumerate(barrier):
+            values = (bar["open"], bar["high"], bar["low"], bar["close"], bar["volume"])
+            reason = check_bar(int(bar["ts_ms"]), values, timeframe_ms=self._boundary_ms)
+            if reason:
+                good[i] = False
+                self.refused[reason] += 1
+                symbol = self._symbols.journal.symbol_name(int(bar["symbol"]))
+                log.error("%s bar %d refused: %s %s", symbol, bar["ts_ms"], reason, values)
+        return barrier[good]
+
     async def _put(self, barrier: Any) -> None:
         self.turns += 1
+        barrier = self._checked(barrier)
+        if not len(barrier):
+            return
         mail = BarsClosed(barrier)
         self.waiting_for = "symbols"
         await self._symbols.put(mail)

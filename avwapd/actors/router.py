@@ -216,6 +216,11 @@ class Router:
         ledger.mark_sending(conn, symbol, intent, self._clock.now_ms())
         return ledger.request(conn, symbol, intent)
 
+    def _mark_sending_again(self, symbol: int, intent: int, conn: Connection) -> rows.Request | None:
+        """None where the venue's word has ended the doubt meanwhile."""
+        row = ledger.request(conn, symbol, intent)
+        return self._mark_sending(symbol, intent, conn) if row is not None and row.state == "UNKNOWN" else None
+
     def _opens_risk(self, symbol: int, intent: int) -> bool:
         slot = self._symbols.journal.world.states[symbol]["entry"]
         return bool(slot["intent"] == intent)
@@ -289,7 +294,7 @@ class Router:
 
     async def _again(self, key: tuple[int, int], row: rows.Request) -> bool:
         del self._doubts[key]
-        fresh = await self._writer.submit(partial(self._mark_sending, row.symbol_id, row.intent))
+        fresh = await self._writer.submit(partial(self._mark_sending_again, row.symbol_id, row.intent))
         if fresh is not None:
             await self._call(fresh)
             if key in self._doubts:

@@ -53,6 +53,11 @@ class Symbols:
             self._idle = anyio.Event()
             await self._idle.wait()
 
+    def close(self) -> None:
+        """After `run`: nobody puts or takes any more."""
+        for stream in (self._send, self._receive, self._out, self._published):
+            stream.close()
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Fold until canceled. Raises EngineStopped or WriterFailed; then the process ends."""
         async with anyio.create_task_group() as group:

@@ -1,8 +1,8 @@
 """The engine: one bar of one symbol (`step`), one barrier (`step_many`), a whole history (`run`).
 
 Live, replay and backtest differ only in who calls: live hands `step_many` a barrier and `report` a word of the venue;
-`run` does both for a matrix of bars with the fill model answering. Everything the engine knows is in a World, everything
-it says goes to an Output.
+`run` does both for a matrix of bars with the fill model answering. All that the engine knows is in a World, all that it
+says goes to an Output.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class World(NamedTuple):
 
     instruments: INSTRUMENT [symbols]; sessions: SESSION [rows], one stretch a calendar; rules: ANCHOR_RULE [symbols,
     MAX_ANCHORS]; params: PARAMS [1]; states: STATE [symbols]; portfolio: PORTFOLIO [1]; profile: float64 [slots,
-    symbols, PROFILE_COLUMNS]; profile_counts: int64 [symbols]; value: float64 [symbols], profit of a symbol in equity
+    PROFILE_COLUMNS, symbols]; profile_counts: int64 [symbols]; value: float64 [symbols], profit of a symbol in equity
     currency, open position marked; candidates: int64 [symbols, 2]; distance: float64 [symbols].
     """
 
@@ -135,7 +135,7 @@ def new_world(instruments: Any, sessions: Any, rules: Any, params: Any, slots: i
         params,
         states,
         portfolio,
-        np.zeros((slots, count, PROFILE_COLUMNS)),
+        np.zeros((slots, PROFILE_COLUMNS, count)),
         np.zeros(count, np.int64),
         np.zeros(count),
         np.zeros((count, 2), np.int64),
@@ -166,7 +166,9 @@ def mark(w, symbol):
     if st["trade"] == 0:
         return
     inst = w.instruments[symbol]
-    units = st["cash"] + st["side"] * st["qty"] * st["last_close_ticks"]
+    units = st["cash"]
+    if st["qty"] > 0:
+        units += st["side"] * st["qty"] * to_ticks(st["last_close"], inst["tick"])
     rate = risk.quote_rate(w.states, inst)
     if not math.isnan(rate):
         w.value[symbol] = units * inst["unit_value"] * rate
@@ -235,7 +237,6 @@ def learn(w, symbol, bar, index):
         st["slope_count"] += 1
     st["last_ms"] = bar["ts_ms"]
     st["last_close"] = bar["close"]
-    st["last_close_ticks"] = to_ticks(bar["close"], inst["tick"])
     st["bars_seen"] += 1
     return hole
 
@@ -401,7 +402,8 @@ def step(w, o, symbol, bar):
             machine.drive(st, symbol, o.effects, o.n)
         machine.settle(st, symbol, bar["ts_ms"], CAUSE_EXIT, o.transitions, o.n)
         row["phase_after"] = st["phase"]
-    mark(w, symbol)
+    if st["qty"] > 0:
+        mark(w, symbol)
     if not ready or rowless:
         return -1.0
     return abs(bar["close"] - level) / level * 100.0

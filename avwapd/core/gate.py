@@ -83,7 +83,7 @@ def blocked_always(st, p, inst, port, session, ts_ms, flags, cadence, known):
         age = ts_ms - session["open_ms"]
         if age < p["open_delay_ms"]:
             blocked |= 1 << GATE_OPEN_DELAY
-        if age < p["open_delay_ms"] + p["settle_ms"]:
+        elif age < p["open_delay_ms"] + p["settle_ms"]:
             blocked |= 1 << GATE_SETTLE
         if ts_ms > session["close_ms"] - p["last_entry_ms"]:
             blocked |= 1 << GATE_LAST_ENTRY

@@ -153,13 +153,13 @@ def profile_slot(ts_ms, open_ms, timeframe_ms, slots):
 def grow_profile(st, profile, counts, row, slot):
     """Write the session's volume so far at this time of day, and over a hole before it.
 
-    profile: float64 [slots, rows, PROFILE_COLUMNS]; counts: int64 [rows] complete sessions; st["profile_at"]: the slots
+    profile: float64 [slots, PROFILE_COLUMNS, rows]; counts: int64 [rows] complete sessions; st["profile_at"]: the slots
     of the running session already written.
     """
     column = counts[row] % PROFILE_COLUMNS
     for i in range(st["profile_at"], slot):
-        profile[i, row, column] = st["profile_last"]
-    profile[slot, row, column] = st["session_volume"]
+        profile[i, column, row] = st["profile_last"]
+    profile[slot, column, row] = st["session_volume"]
     st["profile_last"] = st["session_volume"]
     st["profile_at"] = slot + 1
 
@@ -170,7 +170,7 @@ def end_profile(st, profile, counts, row):
     if st["day_complete"]:
         column = counts[row] % PROFILE_COLUMNS
         for i in range(st["profile_at"], profile.shape[0]):
-            profile[i, row, column] = st["profile_last"]
+            profile[i, column, row] = st["profile_last"]
         counts[row] += 1
     st["profile_at"] = 0
     st["profile_last"] = 0.0
@@ -185,5 +185,5 @@ def usual_volume(profile, counts, row, slot):
     total = 0.0
     for i in range(PROFILE_COLUMNS):
         if i != running:
-            total += profile[slot, row, i]
+            total += profile[slot, i, row]
     return total / PROFILE_SESSIONS

@@ -295,23 +295,21 @@ def close_trade(st, ts_ms):
 @compiled
 def take_fill(st, symbol, row, delta, purpose, reason, late, date, fills, n):
     """Book `delta` lots of a fill: position, cash, extremes, one FILL row."""
+    if purpose == PURPOSE_ENTRY and st["qty"] == 0:
+        open_trade(st, row, date)
+    st["qty"] += delta if row["side"] == st["side"] else -delta
     if purpose == PURPOSE_ENTRY:
-        if st["qty"] == 0:
-            open_trade(st, row, date)
-        st["qty"] += delta
         st["entry_qty"] += delta
         st["entry_cost"] += row["price"] * delta
         if st["side"] * (row["price"] - st["stop"]) <= 0 and st["exit_wanted"] == EXIT_NONE:
             st["exit_wanted"] = EXIT_GAP
-    else:
-        st["qty"] -= delta
     # What is held is sold: a base-coin fee shrinks the position.
     st["qty"] -= row["fee_lots"]
     st["cash"] -= row["side"] * row["price"] * delta + row["fee"]
     if st["qty"] < 0:
         # The venue gave more than was asked: follow it, and call a human.
         st["qty"] = -st["qty"]
-        st["side"] = -st["side"]
+        st["side"] = -st["side"] if st["side"] != 0 else row["side"]
         st["halted"] = FROZEN
         n[ALERTS] += 1
     out = fills[n[FILLS]]

@@ -222,7 +222,6 @@ STATE = np.dtype(
         # time
         ("last_ms", "i8"),
         ("last_close", "f8"),
-        ("last_close_ticks", "i8"),
         ("decided_ms", "i8"),
         ("session", "i8"),  # row of the sessions table
         ("session_before", "i8"),

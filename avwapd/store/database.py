@@ -5,6 +5,7 @@ A file that is not ours, newer, damaged or not writable is refused before the fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -60,12 +61,16 @@ def identify(path: Path, migrations: Migrations, *, create: bool) -> bool:
         if file.read(len(MAGIC)) != MAGIC:
             raise NotOurLedger("not an SQLite file", path, "move it away, or set another --state-dir")
     try:
-        return _inspect(path, migrations, create=create)
+        _inspect(path, migrations)
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from error
+    return False
 
 
 def _may_create(path: Path, *, create: bool) -> bool:
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size > 0:
+        raise LedgerDamaged("the ledger is gone but its -wal is still here", wal, "put the two back together")
     if not create:
         raise LedgerMissing("no ledger yet", path, "start avwapd once, or check --state-dir")
     return True
@@ -79,22 +84,18 @@ def _damaged(path: Path, verdict: str) -> LedgerDamaged:
     )
 
 
-def _inspect(path: Path, migrations: Migrations, *, create: bool) -> bool:
+def _inspect(path: Path, migrations: Migrations) -> None:
     """Read id, version and SQLite's own check through a connection that cannot write nor leave files."""
     alone = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
     conn = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)
     try:
         (application_id,) = conn.execute("PRAGMA application_id").fetchone()
-        (tables,) = conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if application_id == 0 and tables == 0:  # making it was cut short before the first commit
-            return _may_create(path, create=create)
         if application_id != APPLICATION_ID:
             raise NotOurLedger("another program's database", path, "move it away, or set another --state-dir")
         migrate.refuse_newer(migrate.version_of(conn), path, migrations)
         (verdict,) = conn.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise _damaged(path, verdict)
-        return False
     finally:
         conn.close()
 
@@ -102,8 +103,25 @@ def _inspect(path: Path, migrations: Migrations, *, create: bool) -> bool:
 # ------------------------------------------------------------------------------------------------ opening
 
 
+def _create(path: Path, migrations: Migrations) -> None:
+    """Make the ledger under another name and give it its own once it is whole and durable."""
+    new = path.with_name(path.name + ".new")
+    for rest in ("", "-wal", "-shm", "-journal"):
+        new.with_name(new.name + rest).unlink(missing_ok=True)
+    conn = sqlite3.connect(new, isolation_level=None)
+    try:
+        configure(conn, new)
+        transact(create_schema)(conn)
+        migrate.upgrade(conn, new, migrations, keep=False)
+    finally:
+        conn.close()
+    migrate.sync_path(new)
+    new.replace(path)
+    migrate.sync_path(path.parent)
+
+
 def create_schema(conn: Connection) -> None:
-    """Version 1 into an empty file; runs inside one transaction, so there is no half-made ledger."""
+    """Version 1 into an empty file."""
     for statement in statements(read("schema.sql")):
         conn.execute(statement)
     conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -156,14 +174,13 @@ def open_sync(
     """The one read-write connection, checked, configured, migrated. The caller holds the folder's lock."""
     file = Path(path)
     steps = migrate.packaged() if migrations is None else migrations
-    fresh = identify(file, steps, create=create)
+    if identify(file, steps, create=create):
+        _create(file, steps)
     conn = sqlite3.connect(file, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=256)
     try:
         _assert_writable(conn, file)
         configure(conn, file, synchronous)
-        if fresh:
-            transact(create_schema)(conn)
-        migrate.upgrade(conn, file, steps, keep=not fresh)
+        migrate.upgrade(conn, file, steps)
         transact(sync_words)(conn)
     except BaseException:
         conn.close()
@@ -223,7 +240,9 @@ def _alone(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T
 
 
 def _checkpoint(conn: sqlite3.Connection) -> None:
-    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    """Fold the WAL in where the disk lets us; where not, the WAL keeps every commit for the next start."""
+    with contextlib.suppress(sqlite3.Error):
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 async def open_database(

@@ -1,7 +1,7 @@
 """One input through the engine, and the rows it leaves.
 
-The journal numbers every input, folds it into the World and says what is to be committed with it. Loading after a crash,
-verifying a run and running live all fold through here, so they cannot drift apart.
+The journal numbers every input, folds it into the World and says what is to be committed with it. Loading after a
+crash, verifying a run and running live all fold through here, so they cannot drift apart.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from avwapd.store import LedgerDamaged, LedgerNewer, MigrationFailed
@@ -27,10 +28,10 @@ def packaged() -> Migrations:
     return from_folder(files("avwapd.store").joinpath("migrations"))
 
 
-def from_folder(folder: object) -> Migrations:
+def from_folder(folder: Path | Traversable) -> Migrations:
     """Read numbered files; a gap or a doubled number is a mistake in the program, not in the ledger."""
     found: Migrations = {}
-    for entry in folder.iterdir():  # type: ignore[attr-defined]
+    for entry in folder.iterdir():
         match = _FILE.fullmatch(entry.name)
         if match:
             version = int(match[1])
@@ -114,21 +115,20 @@ def backup(conn: sqlite3.Connection, target: Path, *, pages: int = 1024) -> Path
         copy = sqlite3.connect(temporary, isolation_level=None)
         try:
             conn.backup(copy, pages=pages)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, no side files to forget
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         finally:
             copy.close()
         if verdict != "ok":
             raise LedgerDamaged(f"the copy is damaged ({verdict})", temporary, "check the disk, then try again")
-        _sync(temporary)
+        sync_path(temporary)
         temporary.replace(target)
-        _sync(target.parent)
+        sync_path(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return target
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
     """Make a file, or a folder's names, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:

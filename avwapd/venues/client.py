@@ -14,7 +14,7 @@ import orjson
 from avwapd.core.codes import REPORTS
 from avwapd.core.records import BAR
 from avwapd.venues.port import Request, VenueDoubt, VenueOrder, VenueRefused, Word
-from avwapd.venues.wire import BODY_BYTES, NOW_HEADER, Address, parsed, shaped
+from avwapd.venues.wire import BODY_BYTES, OVER_HEADER, Address, parsed, shaped
 
 STATES = ("live", "filled", "canceled", "rejected", "replaced")
 
@@ -24,6 +24,7 @@ class HttpVenue:
 
     def __init__(self, address: str, *, refuses_duplicates: bool = True, limit_s: float = 2.0) -> None:
         self.refuses_duplicates = refuses_duplicates
+        self.over = False  # the market has closed its last bar, and `after` has given it
         self._limit_s = limit_s
         where = Address.parse(address)
         connector = aiohttp.UnixConnector(path=where.path) if where.path else aiohttp.TCPConnector()
@@ -82,18 +83,23 @@ class HttpVenue:
     async def close_bar(self, ts_ms: int) -> None:
         await self._ask("POST", f"/market/close?ts_ms={ts_ms}")
 
-    async def bars(self, after: int) -> tuple[Any, int]:
-        """Of a market that runs by itself: closed bars (BAR array) with ts_ms > after, whole barriers, and its time."""
-        status, headers, body = await self._call("GET", f"/market/bars?after={after}", b"")
+    async def after(self, ts_ms: int) -> list[Any]:
+        """Of a market that runs by itself: the barriers it closed since (BAR arrays of one ts_ms), oldest first.
+
+        A long stretch comes in parts; `over` is set with the last of the market.
+        """
+        status, headers, body = await self._call("GET", f"/market/bars?after={ts_ms}", b"")
         try:
             if status != 200:
                 raise ValueError(f"status {status}")
-            rows, now_ms = np.load(BytesIO(body), allow_pickle=False), int(headers[NOW_HEADER])
-            if rows.dtype != BAR or rows.ndim != 1 or np.any(rows["ts_ms"] <= after):
-                raise ValueError("other rows than asked for")
+            rows, over = np.load(BytesIO(body), allow_pickle=False), headers[OVER_HEADER]
+            if rows.dtype != BAR or rows.ndim != 1 or np.any(np.diff(rows["ts_ms"], prepend=ts_ms) < 0):
+                raise ValueError("other rows than bars in order")
         except (KeyError, ValueError, EOFError, OSError) as error:
             raise VenueDoubt(f"no bars in the answer: {error}") from error
-        return rows, now_ms
+        rows = rows[rows["ts_ms"] > ts_ms]
+        self.over = over == "1"
+        return np.split(rows, np.flatnonzero(np.diff(rows["ts_ms"])) + 1) if len(rows) else []
 
     # -------------------------------------------------------------------------------------------------- http
 

@@ -46,7 +46,7 @@ class Word:
     """One event of the venue's log, in its order.
 
     number: position in the log, from 1; kind: a word of codes.REPORTS; exec_id: unique for a fill, "" otherwise; for a
-    refused cancel `cid` is the order that could not be canceled; for replaced, `cid` is the new order, `ref_cid` the old.
+    refused cancel `cid` is the order that could not be canceled; for replaced, `cid` is the new, `ref_cid` the old.
     """
 
     number: int

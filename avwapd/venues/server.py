@@ -9,7 +9,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from avwapd.venues.book import Exchange, warm
 from avwapd.venues.embedded import EmbeddedVenue
 from avwapd.venues.faults import FaultPlan, FaultyVenue
 from avwapd.venues.port import Request, VenueDoubt, VenueRefused
-from avwapd.venues.wire import BODY_BYTES, NOW_HEADER, Address, parsed, shaped
+from avwapd.venues.wire import BODY_BYTES, OVER_HEADER, Address, parsed, shaped
 
 BARS_AT_ONCE = 20_000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,6 +40,11 @@ class ExchangeServer:
         self._pace = pace
         self._go_on = anyio.Event()
         self._go_on.set()
+
+    @property
+    def over(self) -> bool:
+        """A market that runs by itself has closed its last bar."""
+        return self._pace > 0 and (not len(self._bars) or self.exchange.closed_ms >= int(self._bars[-1]["ts_ms"]))
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[clear_answers], client_max_size=BODY_BYTES)
@@ -84,8 +89,8 @@ class ExchangeServer:
             last = np.searchsorted(times, times[first + BARS_AT_ONCE], side="left")
         body = BytesIO()
         np.save(body, np.array(self._bars[first : max(first, last)]))
-        now_ms = str(self.exchange.closed_ms)
-        return web.Response(body=body.getvalue(), headers={NOW_HEADER: now_ms}, content_type="application/octet-stream")
+        over = "1" if self.over and last == len(times) else "0"
+        return web.Response(body=body.getvalue(), headers={OVER_HEADER: over}, content_type="application/octet-stream")
 
     async def book(self, _: web.Request) -> web.Response:
         return answer({"orders": self.exchange.orders_rows(), "positions": self.exchange.positions()})
@@ -102,8 +107,7 @@ class ExchangeServer:
         return answer({"pause": pause})
 
     async def health(self, _: web.Request) -> web.Response:
-        done = self._pace > 0 and (not len(self._bars) or self.exchange.closed_ms >= int(self._bars[-1]["ts_ms"]))
-        state = {"opened_ms": self.exchange.opened_ms, "closed_ms": self.exchange.closed_ms, "done": done}
+        state = {"opened_ms": self.exchange.opened_ms, "closed_ms": self.exchange.closed_ms, "over": self.over}
         return answer(state | {"last_word": self.exchange.last_word, "faults": dict(self.venue.counts)})
 
     def _only_when_told(self) -> None:
@@ -190,7 +194,7 @@ async def listen(runner: web.AppRunner, wanted: Address) -> Address:
 
 def fault_plan(settings: Sequence[str]) -> FaultPlan:
     """From KEY=VALUE; raises ValueError."""
-    kinds = {field.name: type(field.default) for field in fields(FaultPlan)}
+    kinds = {name: type(value) for name, value in asdict(FaultPlan()).items()}
     chosen: dict[str, Any] = {}
     for setting in settings:
         key, _, value = setting.partition("=")

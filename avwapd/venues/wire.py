@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -12,7 +13,7 @@ T = TypeVar("T")
 
 INT64 = 1 << 63
 BODY_BYTES = 32 * 1024 * 1024  # of a request or an answer, at most
-NOW_HEADER = "X-Market-Ms"
+OVER_HEADER = "X-Market-Over"  # 1: the market has closed its last bar, and this answer gave it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,12 @@ class Address:
         return f"unix:{self.path}" if self.path else f"tcp:{self.host}:{self.port}"
 
 
-@cache
-def _shape(kind: type[Any]) -> dict[str, type]:
-    return get_type_hints(kind)
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def shaped(kind: type[T], value: object) -> T:
     """A dataclass of plain fields from a JSON object; raises ValueError where it is not exactly that."""
-    shape = _shape(kind)
+    shape = _hints(kind)
     if not isinstance(value, dict) or value.keys() != shape.keys():
         raise ValueError(f"not the fields of a {kind.__name__}")
     for name, wanted in shape.items():

@@ -154,6 +154,18 @@ def test_another_writer_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         first.close()
 
 
+def test_a_wal_without_its_ledger_is_not_adopted(tmp_path: Path) -> None:
+    conn = open_sync(tmp_path / "avwapd.db")
+    transact(lambda c: c.execute("INSERT INTO beats VALUES (1, '')"))(conn)
+    wal = (tmp_path / "avwapd.db-wal").read_bytes()
+    conn.close()
+    (tmp_path / "avwapd.db").unlink()
+    (tmp_path / "avwapd.db-wal").write_bytes(wal)
+    with pytest.raises(store.LedgerDamaged, match="gone"):
+        open_sync(tmp_path / "avwapd.db")
+    assert names(tmp_path) == ["avwapd.db-wal"]
+
+
 def test_a_creation_cut_short_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "avwapd.db"
     half = "CREATE TABLE instance (epoch INTEGER PRIMARY KEY);\nCREATE TABLE instance (x);\n"
@@ -161,9 +173,11 @@ def test_a_creation_cut_short_is_taken_up(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(database, "read", lambda name: half)
         with pytest.raises(sqlite3.OperationalError):
             open_sync(path)
+    assert not path.exists()
     conn = open_sync(path)
     assert pragma(conn, "application_id") == database.APPLICATION_ID
     conn.close()
+    assert names(tmp_path) == ["avwapd.db"]
 
 
 # ------------------------------------------------------------------------------------------------ running
