@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import numpy as np
 
 from avwapd.config import load
 from avwapd.daemon import instrument_rows
@@ -24,6 +23,7 @@ from avwapd.store.rows import StepRows
 from avwapd.store.sql import load as load_sql
 from avwapd.store.sql import transact
 from avwapd.store.writer import Writer
+from bench.measure import Line
 
 SYMBOLS, WARM, COUNTED = 3000, 8, 30
 SQL = load_sql("queries.sql")
@@ -73,8 +73,8 @@ def bare(kept: list[StepRows], path: Path, setup: Setup) -> list[float]:
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA wal_autocheckpoint = 0")
     conn.execute(
-        "CREATE TABLE bars (ts_ms INTEGER, symbol_id INTEGER, flags INTEGER, open REAL, high REAL, low REAL, close REAL,"
-        " volume REAL, PRIMARY KEY (ts_ms, symbol_id)) STRICT, WITHOUT ROWID"
+        "CREATE TABLE bars (ts_ms INTEGER, symbol_id INTEGER, flags INTEGER, open REAL, high REAL, low REAL,"
+        " close REAL, volume REAL, PRIMARY KEY (ts_ms, symbol_id)) STRICT, WITHOUT ROWID"
     )
     columns = ", ".join(f"c{i} {'REAL' if i == 13 else 'INTEGER'}" for i in range(2, 19))
     conn.execute(
@@ -94,17 +94,17 @@ def bare(kept: list[StepRows], path: Path, setup: Setup) -> list[float]:
     return took[WARM:]
 
 
-def measure() -> tuple[float, float]:
+def measure(symbols: int) -> tuple[float, float]:
     """(median ms of ours, of the bare one), in one run."""
-    setup = setup_of()
+    setup = setup_of(symbols)
     with tempfile.TemporaryDirectory() as folder:
         ours, kept = anyio.run(durable, setup, Path(folder) / "ours.db")
         peer = bare(kept, Path(folder) / "bare.db", setup)
-    assert len(kept[-1].decisions) == SYMBOLS
+    assert len(kept[-1].decisions) == symbols
     return statistics.median(ours) * 1000, statistics.median(peer) * 1000
 
 
-if __name__ == "__main__":
-    mine, theirs = measure()
-    assert np.isfinite(mine)
-    print(f"barrier: {mine:.1f} ms, bare {theirs:.1f} ms, ratio {mine / theirs:.2f} (limit 3)")
+def run(quick: bool) -> list[Line]:
+    ours, peer = measure(300 if quick else SYMBOLS)
+    ratio = f"{ours / peer:.2f} ×"
+    return [Line("barrier, decided and durable", f"{ours:.1f} ms", f"bare {peer:.1f} ms", ratio, "≤ 3 ×")]

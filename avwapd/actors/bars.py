@@ -78,7 +78,7 @@ class ReplayBars:
 
     async def _deliver(self, ts_ms: int, barrier: object) -> None:
         journal = self._symbols.journal
-        if not journal.quiet:
+        if not journal.quiet or self.turns == 1:  # a kill may have left the first one open at the venue
             await self._insist("open", ts_ms, barrier)
             await self._settle()
             await self._insist("close", ts_ms, barrier)

@@ -50,7 +50,8 @@ class Symbols:
     async def settled(self) -> None:
         """Return once every input put so far is committed and published."""
         while self.in_flight:
-            self._idle = anyio.Event()
+            if self._idle.is_set():  # else somebody waits on it already
+                self._idle = anyio.Event()
             await self._idle.wait()
 
     def close(self) -> None:

@@ -421,13 +421,15 @@ def on_word(st, symbol, row, slot, date, fills, n):
 def on_report(st, symbol, row, date, effects, transitions, fills, n):
     """Fold a REPORT record into a symbol's machine; date: session date (yyyymmdd) of the report.
 
-    Duplicates and stale words change nothing. A fill for an order that no slot remembers moves the position and freezes
-    the symbol.
+    Duplicates and stale words change nothing. A refused cancel or replace is not asked again before the next close or
+    word: most likely a fill is on its way, and asking at once could go on for ever. A fill for an order that no slot
+    remembers moves the position and freezes the symbol.
     """
     intent = row["intent"]
     kind = row["kind"]
     before_qty = st["qty"]
     purpose = row["purpose"]
+    refused = kind == CANCEL_REFUSED
     if intent == st["entry"]["intent"]:
         on_word(st, symbol, row, st["entry"], date, fills, n)
     elif intent == st["leave"]["intent"]:
@@ -435,6 +437,7 @@ def on_report(st, symbol, row, date, effects, transitions, fills, n):
     elif intent == st["protect"]["intent"]:
         if kind == REJECTED and st["replaced"]["status"] != SLOT_EMPTY:
             on_replace_refused(st)
+            refused = True
         else:
             on_word(st, symbol, row, st["protect"], date, fills, n)
     elif intent == st["replaced"]["intent"]:
@@ -446,4 +449,5 @@ def on_report(st, symbol, row, date, effects, transitions, fills, n):
     elif intent > st["intent"]:
         fail(n, ERROR_UNKNOWN_ORDER, symbol)
     settle(st, symbol, row["ts_ms"], cause_of(st, kind, purpose, before_qty), transitions, n)
-    drive(st, symbol, effects, n)
+    if not refused:
+        drive(st, symbol, effects, n)

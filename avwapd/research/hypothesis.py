@@ -1,0 +1,54 @@
+"""From the field that differs to what has probably happened, and the one command that shows more."""
+
+from __future__ import annotations
+
+from avwapd.core.records import DECISION
+from avwapd.research.compare import FLAGS, Mismatch
+from avwapd.research.record import PRICES
+from avwapd.store.rows import RunRow
+
+ORDERED = ("intent", "qty", "limit", "skip", "gates_blocked")
+FILLED = ("phase_before", "phase_after", "exit", "side", "stop", "r1", "r2")
+
+
+def explain(found: Mismatch, row: RunRow) -> tuple[str, str]:
+    """(hypothesis, next command)."""
+    where = f"--exchange {row.exchange} --timeframe {row.timeframe}"
+    why = f"avwapd why {found.symbol} {found.where}"
+    if found.layer == "replay":
+        return (
+            "the journal no longer leads to the recorded rows: other code, another configuration, or an edited ledger",
+            "avwapd audit",
+        )
+    if found.layer == "trades":
+        row_of = found.live_row or found.backtest_row or {}
+        when = row_of.get("exit_ts_ms", "")
+        return "the venue filled an order otherwise than the fill model does", f"avwapd why {found.symbol} {when}"
+    if found.field in ("config_hash", "symbols", "engine", "bars") or not found.where:
+        return _whole(found, where)
+    if found.field == "row" and found.live_row is None:
+        what = "a bar of the archive was not decided: dropped at ingestion, or imported after the run"
+        return what, f"avwapd bars check {where} --symbols {found.symbol}"
+    if found.field == "row":
+        return "the run decided a bar that the archive does not have", f"avwapd bars check {where}"
+    if found.field in PRICES:
+        what = "the run decided on another version of this bar: a forming one, or a correction"
+        return what, f"avwapd bars check {where} --symbols {found.symbol}"
+    if found.field == "flags":
+        return f"marks ({', '.join(FLAGS[:2])}, …) that no recorded downtime explains", why
+    if found.field in ORDERED:
+        return "entries were ranked, sized or blocked in another order", why
+    if found.field in FILLED:
+        return "an order before this bar was filled, or a position managed, otherwise than the fill model does", why
+    assert found.field in (DECISION.names or ())
+    return "another bar went into the line before this one, or the rules are of another version", why
+
+
+def _whole(found: Mismatch, where: str) -> tuple[str, str]:
+    if found.field == "config_hash":
+        return "the configuration is not the run's", "avwapd verify --config FILE"
+    if found.field == "engine":
+        return "the archive's bars are not what the run was fed", f"avwapd bars check {where}"
+    if found.field in ("bars", "symbols"):
+        return "the archive does not hold the bars of this run", "avwapd bars list"
+    return "the run decided nothing in this window", "avwapd export decisions"

@@ -1,0 +1,188 @@
+"""Round trips out of fills: one row for each order that took a position down, in exact money.
+
+The same function reads a backtest's fills and a ledger's. Money is counted in whole units (tick x lot) and only then
+written as decimals, so that the rows of a trade add up to what it earned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from avwapd.core import codes
+from avwapd.core.codes import PURPOSE_ENTRY
+
+SIGNIFICANT = 12  # decimals of a quotient that does not end
+
+
+class Trade(NamedTuple):
+    """One exit leg. Decimals as text: prices and money in quote currency, quantities in the instrument's own unit."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    trade: int
+    leg: int
+    side: str
+    entry_ts_ms: int  # the first fill
+    exit_ts_ms: int  # the last fill of the leg's order
+    qty: str
+    entry_price: str
+    exit_price: str
+    entry_reason: str
+    exit_reason: str
+    gross_pnl: str
+    fees: str
+    pnl: str
+    r_multiple: str  # empty where no stop lay behind the entry
+    mae: str  # a unit, from the average entry
+    mfe: str
+    quote: str
+
+
+COLUMNS = Trade._fields
+
+
+@dataclass
+class _Leg:
+    intent: int
+    reason: int
+    ts_ms: int = 0
+    qty: int = 0
+    cost: int = 0  # ticks x lots
+    fee: int = 0
+    best: int = 0
+    worst: int = 0
+    prices: list[int] = field(default_factory=list)
+    closes: bool = False
+
+
+@dataclass
+class _Round:
+    """All fills of one (symbol, trade)."""
+
+    side: int
+    ts_ms: int
+    intent: int
+    stop: int
+    qty: int = 0
+    cost: int = 0
+    fee: int = 0
+    legs: dict[int, _Leg] = field(default_factory=dict)
+
+
+def trades(
+    fills: Any,
+    symbols: Sequence[str],
+    instruments: Sequence[Mapping[str, Any]],
+    *,
+    exchange: str,
+    timeframe: str,
+    setups: Mapping[tuple[int, int], str] | None = None,
+) -> list[Trade]:
+    """Every exit leg in FILL rows (in time order), sorted by exit, symbol, leg.
+
+    instruments: a mapping with tick, lot (decimal text) and quote for each symbol; setups: what was seen at the entry,
+    by (symbol, intent).
+    """
+    rounds: dict[tuple[int, int], _Round] = {}
+    for row in fills:
+        _take(rounds, row)
+    found: list[Trade] = []
+    for (symbol, number), trip in rounds.items():
+        inst = instruments[symbol]
+        reason = (setups or {}).get((symbol, trip.intent), "") or codes.PURPOSES[PURPOSE_ENTRY]
+        head = (exchange, symbols[symbol], timeframe, number)
+        found += _rows(trip, head, Decimal(inst["tick"]), Decimal(inst["lot"]), reason, str(inst["quote"]))
+    return sorted(found, key=lambda t: (t.exit_ts_ms, t.symbol, t.trade, t.leg))
+
+
+def setups_of(decisions: Any) -> dict[tuple[int, int], str]:
+    """The setup behind each entry order, from DECISION rows."""
+    made = decisions[decisions["intent"] != 0]
+    keys = zip(made["symbol"].tolist(), made["intent"].tolist(), strict=True)
+    return {key: codes.SETUPS[setup] for key, setup in zip(keys, made["setup"].tolist(), strict=True)}
+
+
+def _take(rounds: dict[tuple[int, int], _Round], row: Any) -> None:
+    symbol, number = int(row["symbol"]), int(row["trade"])
+    side, qty, price, fee = int(row["side"]), int(row["qty"]), int(row["price"]), int(row["fee"])
+    trip = rounds.get((symbol, number))
+    entry = row["purpose"] == PURPOSE_ENTRY
+    if trip is None:
+        begun = int(row["intent"]) if entry else 0
+        trip = _Round(side if entry else -side, int(row["ts_ms"]), begun, int(row["initial_stop"]))
+        rounds[symbol, number] = trip
+    if entry:
+        trip.qty += qty
+        trip.cost += price * qty
+        trip.fee += fee
+        return
+    leg = trip.legs.setdefault(int(row["intent"]), _Leg(int(row["intent"]), int(row["reason"])))
+    leg.ts_ms = int(row["ts_ms"])
+    leg.qty += qty
+    leg.cost += price * qty
+    leg.fee += fee
+    leg.best, leg.worst = int(row["best"]), int(row["worst"])
+    leg.prices.append(price)
+    leg.closes = row["held"] == 0
+
+
+def _rows(
+    trip: _Round, head: tuple[str, str, str, int], tick: Decimal, lot: Decimal, reason: str, quote: str
+) -> Iterable[Trade]:
+    """The legs in the order of their first fill. What was paid is shared out by quantity, the last leg has the rest."""
+    cost_left, fee_left = trip.cost, trip.fee
+    entry = Fraction(trip.cost, trip.qty) if trip.qty else Fraction(0)
+    unit = tick * lot
+    for number, leg in enumerate(trip.legs.values(), start=1):
+        cost, fee = cost_left, fee_left
+        if not leg.closes and trip.qty:
+            cost = min(_share(trip.cost, leg.qty, trip.qty), cost_left)
+            fee = min(_share(trip.fee, leg.qty, trip.qty), fee_left)
+        cost_left -= cost
+        fee_left -= fee
+        gross = trip.side * (leg.cost - cost)
+        fees = fee + leg.fee
+        risk = trip.side * (entry - trip.stop) * leg.qty
+        best = max([leg.best, *leg.prices], key=lambda price: trip.side * price)
+        worst = min([leg.worst, *leg.prices], key=lambda price: trip.side * price)
+        yield Trade(
+            *head,
+            number,
+            "long" if trip.side > 0 else "short",
+            trip.ts_ms,
+            leg.ts_ms,
+            plain(leg.qty * lot),
+            plain(quotient(entry) * tick),
+            plain(quotient(Fraction(leg.cost, leg.qty)) * tick),
+            reason,
+            codes.EXITS[leg.reason],
+            plain(gross * unit),
+            plain(fees * unit),
+            plain((gross - fees) * unit),
+            plain(quotient((gross - fees) / risk, 6)) if risk > 0 else "",
+            plain(quotient(max(trip.side * (entry - worst), Fraction(0))) * tick),
+            plain(quotient(max(trip.side * (best - entry), Fraction(0))) * tick),
+            quote,
+        )
+
+
+def _share(amount: int, part: int, whole: int) -> int:
+    """amount x part / whole in whole units, half to even."""
+    return round(Fraction(amount * part, whole))
+
+
+def quotient(value: Fraction, decimals: int = SIGNIFICANT) -> Decimal:
+    """Exact where it ends within `decimals`, else rounded there, half to even."""
+    return Decimal(round(value * 10**decimals)).scaleb(-decimals)
+
+
+def plain(value: Decimal) -> str:
+    """Without exponent and without zeros that say nothing."""
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,156 @@
+"""A run held against a backtest of the same bars: decisions, trades, and the replay certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avwapd.config import Config, config_hash
+from avwapd.feeds import FeedError
+from avwapd.feeds.world import Setup
+from avwapd.research import ResearchError, compare
+from avwapd.research.backtest import Result, deciding, replay, warm_bars
+from avwapd.research.certificate import certify
+from avwapd.research.compare import Mismatch, Side
+from avwapd.research.identity import Chosen, choose
+from avwapd.research.output import run_id
+from avwapd.research.record import EVER, Record
+from avwapd.research.takeover import script_of
+from avwapd.research.trades import Trade, setups_of, trades
+from avwapd.research.wide import aligned
+from avwapd.store.rows import RunRow
+
+LAYERS = ("decisions", "trades", "replay")
+
+
+@dataclass
+class Report:
+    """What was compared and what came of it."""
+
+    run: str
+    other: str = ""
+    overlap: tuple[int, int] | None = None
+    mismatch: Mismatch | None = None
+    compared: dict[str, int] = field(default_factory=dict)  # by layer
+    taken: Mapping[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return self.mismatch is None and set(self.compared) == set(LAYERS)
+
+    @property
+    def layer(self) -> str:
+        return self.mismatch.layer if self.mismatch else ", ".join(self.compared)
+
+
+def verify(
+    record: Record,
+    config: Config,
+    archive: Path,
+    *,
+    run: str | None = None,
+    first_ms: int = EVER[0],
+    last_ms: int = EVER[1],
+    inputs: Mapping[str, Any],
+) -> Report:
+    """Compare until a layer fails. inputs: what names the code of the backtest."""
+    row = record.run(run)
+    report = Report(f"{row.run_id} ({row.mode})")
+    try:
+        chosen = choose(config, row, archive)
+    except FeedError as error:
+        report.mismatch = said("bars", f"recorded at {row.exchange} {row.timeframe}", str(error))
+        return report
+    if chosen is None:
+        report.mismatch = said("config_hash", row.config_hash, config_hash(config))
+        return report
+    report.notes += chosen.notes
+    if chosen.setup.market.symbols != record.symbols:
+        report.mismatch = said("symbols", ",".join(record.symbols), ",".join(chosen.setup.market.symbols))
+        return report
+    report.other = "backtest " + run_id({**inputs, **identity_of(chosen.setup)})
+    _layers(record, row, chosen, report, first_ms, last_ms)
+    return report
+
+
+def identity_of(setup: Setup) -> dict[str, Any]:
+    return {"params_hash": setup.fingerprint, "data_hash": setup.market.data_hash}
+
+
+def said(name: str, live: str, backtest: str) -> Mismatch:
+    return Mismatch("decisions", "", "", name, live, backtest, None, None)
+
+
+def _layers(record: Record, row: RunRow, chosen: Chosen, report: Report, first_ms: int, last_ms: int) -> None:
+    lowest, highest, _ = record.ask("decided", *EVER).fetchone()
+    begin_ms, end_ms, count = record.ask("decided", first_ms, last_ms).fetchone()
+    if not count:
+        report.mismatch = said("row", "no decision in the window", "not asked")
+        return
+    # The archive may hold bars of the asked window that the run never decided.
+    begin_ms, end_ms = max(first_ms, lowest), min(last_ms, highest)
+    report.overlap = (begin_ms, end_ms)
+    script = script_of(record, embedded=row.mode == "replay")
+    report.taken = script.taken
+    bars, begin = history(record, chosen.setup, lowest, end_ms)
+    try:
+        result = replay(chosen.setup, bars, begin, script=script)
+    except ResearchError as error:
+        report.mismatch = said("engine", "ran", f"{error.what} ({error.where})")
+        return
+    decided = deciding(warm_bars(bars, 0, len(bars), begin), chosen.setup)
+    report.mismatch = _decisions(record, result, decided, report, begin_ms, end_ms)
+    if report.mismatch is None:
+        report.mismatch = _trades(record, chosen.setup, result, report, begin_ms, end_ms)
+    if report.mismatch is None:
+        config = chosen.config.run
+        names = {"account": config.account, "strategy": config.strategy}
+        count, report.mismatch = certify(record, chosen.setup, **names, fingerprint=row.params_hash)
+        report.compared["replay"] = count
+
+
+def history(record: Record, setup: Setup, decided_ms: int, end_ms: int) -> tuple[Any, int]:
+    """The archive's bars from the run's first one on, and where among them decisions begin."""
+    began_ms = record.ask("bar_span").fetchone()[0]
+    times = setup.market.bars["ts_ms"]
+    first, begin = (int(np.searchsorted(times, at)) for at in (began_ms, decided_ms))
+    return setup.market.bars[first : int(np.searchsorted(times, end_ms, side="right"))], begin - first
+
+
+def _decisions(
+    record: Record, result: Result, decided: Any, report: Report, begin_ms: int, end_ms: int
+) -> Mismatch | None:
+    parts = list(record.pieces(begin_ms, end_ms))
+    live = Side(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    order = np.lexsort((result.decisions["symbol"], result.decisions["ts_ms"]))
+    decisions = result.decisions[order]
+    backtest = Side(decisions, aligned(decisions, decided)).between(begin_ms, end_ms)
+    report.compared["decisions"] = len(live.decisions)
+    return compare.decisions_differ(compare.blank_missing(live), compare.blank_missing(backtest), record.symbols)
+
+
+def _trades(
+    record: Record, setup: Setup, result: Result, report: Report, begin_ms: int, end_ms: int
+) -> Mismatch | None:
+    """Round trips that ended in the window."""
+    fills = record.fills()
+    live = _ended(record, fills[fills["ts_ms"] <= end_ms], setup, record.setups(), begin_ms)
+    backtest = _ended(record, result.fills, setup, setups_of(result.decisions), begin_ms)
+    report.compared["trades"] = len(live)
+    found = compare.trades_differ(live, backtest)
+    if found is None and not live:
+        report.notes.append("no trade ended in the window: decisions and inputs only")
+    return found
+
+
+def _ended(record: Record, fills: Any, setup: Setup, setups: dict[tuple[int, int], str], begin_ms: int) -> list[Trade]:
+    market = setup.market
+    found = trades(
+        fills, record.symbols, market.instruments, exchange=market.exchange, timeframe=market.timeframe, setups=setups
+    )
+    return [trade for trade in found if trade.exit_ts_ms >= begin_ms]

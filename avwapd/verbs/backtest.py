@@ -1,0 +1,98 @@
+"""Decisions, trades and equity over a window of the past, by the engine and fill model that run live. Offline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import avwapd
+from avwapd.config import as_plain, config_hash, load
+from avwapd.paths import resolve
+from avwapd.verbs.version import code_hash
+
+if TYPE_CHECKING:
+    from avwapd.config import Config
+    from avwapd.feeds.world import Setup
+
+EXAMPLE = """\
+examples:
+  avwapd backtest --exchange us --symbols SPY,IBM --timeframe 5m --start 2024-01-02 --end 2024-06-28 --out bt
+  avwapd backtest --config etc/demo.toml --out bt
+"""
+MODES = ("replay", "historical_scan")
+OVERRIDES = {
+    "exchange": "run.exchange",
+    "symbols": "run.symbols",
+    "timeframe": "run.timeframe",
+    "start": "run.window_from",
+    "end": "run.window_to",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=MODES, default="replay", help="default: replay")
+    parser.add_argument("--exchange", help="whose bars, from the archive")
+    parser.add_argument("--symbols", help="A,B,… (default: all there are)")
+    parser.add_argument("--timeframe", help="1m, 5m, 1h, 1d, …")
+    parser.add_argument("--start", metavar="T", help="first bar decided: ts_ms, date or time with its zone")
+    parser.add_argument("--end", metavar="T", help="last bar decided")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--csv", action=argparse.BooleanOptionalAction, default=True, help="decisions.csv as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.mode not in MODES[:1]:
+        print(f"avwapd backtest: --mode {args.mode} is not available in this build", file=sys.stderr)
+        print("  next: avwapd backtest --mode replay --help", file=sys.stderr)
+        return 64
+    options = {key: value for name, key in OVERRIDES.items() if (value := getattr(args, name)) is not None}
+    if args.exchange:
+        options["run.market"] = "archive"
+    config = load(Path(args.config) if args.config else None, options=options)
+    manifest = backtest(config, resolve(args.state_dir).archive, args.out, with_csv=args.csv)
+    if args.json:
+        print(json.dumps(manifest))
+        return 0
+    counts = manifest["counts"]
+    print(f"{counts['bars']} bars, {counts['decisions']} decisions, {counts['trades']} trades")
+    print(f"run {manifest['run_id']} in {args.out}: {', '.join(manifest['outputs'])}")
+    return 0
+
+
+def backtest(config: Config, archive: Path, folder: Path, *, with_csv: bool) -> dict[str, Any]:
+    """Write the files of one run; its manifest."""
+    from avwapd.feeds.source import market_of
+    from avwapd.feeds.world import build
+    from avwapd.research.files import write_backtest
+
+    setup = build(config, market_of(config, archive))
+    progress = show if sys.stderr.isatty() else None
+    return write_backtest(setup, folder, inputs_of(setup), as_plain(config), with_csv=with_csv, progress=progress)
+
+
+def inputs_of(setup: Setup) -> dict[str, Any]:
+    """All that decides what comes out."""
+    config, market = setup.config, setup.market
+    return {
+        "mode": "replay",
+        "code_version": avwapd.__version__,
+        "code_hash": code_hash(),
+        "rules_version": str(avwapd.RULES_VERSION),
+        "config_hash": config_hash(config),
+        "data_hash": market.data_hash,
+        "calendar_version": market.calendar_version,
+        "params_hash": setup.fingerprint,
+        "seed": config.run.seed,
+        "exchange": market.exchange,
+        "timeframe": market.timeframe,
+        "symbols": list(market.symbols),
+        "window": [config.run.window_from, config.run.window_to],
+    }
+
+
+def show(done: int, total: int) -> None:
+    end = "\r" if done < total else "\r\033[K"
+    print(f"\r{done / max(total, 1):6.1%} of {total} bars", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Figures side by side with their limits: `python -m bench [name …] [--quick]`. They are shown, never asserted."""
