@@ -47,4 +47,4 @@ def compiled(function: Any) -> Any:
 
 def inlined(function: Any) -> Any:
     """Compile `function` into its callers: for what takes a whole World, whose arrays are dear to pass by value."""
-    return numba.njit(inline="always", error_model="numpy", nogil=True, _nrt=False)(function)
+    return numba.njit(inline="always", cache=True, error_model="numpy", nogil=True, _nrt=False)(function)

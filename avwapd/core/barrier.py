@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from avwapd.compiled import compiled
+from avwapd.compiled import compiled, inlined
 from avwapd.core import machine, risk
 from avwapd.core.codes import (
     CAUSE_BLOCK_DAILY_LOSS,
@@ -58,7 +58,7 @@ def new_day(port, p, date, ts_ms, transitions, n):
             machine.note_transition(-1, ts_ms, 1, 0, CAUSE_UNBLOCK, 0, transitions, n)
 
 
-@compiled
+@inlined
 def mark_equity(w, o, ts_ms):
     """Sum the symbols' profits in symbol order and close the loss gates where they fell too far."""
     port = w.portfolio[0]
@@ -83,7 +83,7 @@ def mark_equity(w, o, ts_ms):
         machine.note_transition(-1, ts_ms, 0, 1, CAUSE_BLOCK_DAILY_LOSS, 0, o.transitions, o.n)
 
 
-@compiled
+@inlined
 def exposure(w):
     """(positions held or being entered, their gross value in equity currency, live entry orders at their limit)."""
     positions = 0
@@ -102,7 +102,7 @@ def exposure(w):
     return positions, gross
 
 
-@compiled
+@inlined
 def rank(w, count):
     """Sort the candidates by distance from their level, then symbol (an insertion sort: they are few)."""
     for i in range(1, count):
@@ -151,7 +151,7 @@ def below_minimum(p, inst, qty, price, value):
     return inst["asset"] == 0 and value < p["min_position"]
 
 
-@compiled
+@inlined
 def order_entry(w, o, symbol, row, qty):
     """Emit the entry and note the plan it was made on."""
     st = w.states[symbol]
@@ -188,7 +188,7 @@ def order_entry(w, o, symbol, row, qty):
     row["r2"] = st["r2"]
 
 
-@compiled
+@inlined
 def close(w, o, count, ts_ms):
     """Mark equity, then turn the ranked candidates into orders while the caps allow; the rest learn why not."""
     mark_equity(w, o, ts_ms)

@@ -304,13 +304,18 @@ def look_for_entry(w, symbol, bar, level, row, skip):
     hole = skip == SKIP_CADENCE_FAILED
     blocked = gate.blocked_always(st, p, inst, port, session, bar["ts_ms"], bar["flags"], hole, known)
     if code != SIGNAL_NONE and st["pending_side"] != 0:
-        usual = math.nan
-        if not inst["daily"]:
-            slot = indicator.profile_slot(bar["ts_ms"], session["open_ms"], inst["timeframe_ms"], w.profile.shape[0])
-            usual = indicator.usual_volume(w.profile, w.profile_counts, symbol, slot)
-        more, held = gate.blocked_setup(st, p, inst, w.states, usual, bar["close"], level, bar["ts_ms"])
+        more, held = gate.blocked_setup(st, p, inst, w.states, bar["close"], level, bar["ts_ms"])
         asked |= more
         blocked |= held
+        if blocked == 0:
+            # Asked last: it is the one gate whose answer costs more than the whole decision.
+            asked |= 1 << gate.GATE_VOLUME
+            if not inst["daily"]:
+                slot = indicator.profile_slot(
+                    bar["ts_ms"], session["open_ms"], inst["timeframe_ms"], w.profile.shape[0]
+                )
+                usual = indicator.usual_volume(w.profile, w.profile_counts, symbol, slot)
+                blocked = gate.blocked_volume(st, p, usual)
     row["signal"] = code
     row["gates_asked"] = asked
     row["gates_blocked"] = blocked
@@ -428,14 +433,14 @@ def step_many(w, o, bars):
         barrier.close(w, o, count, bars[0]["ts_ms"])
 
 
-@compiled
+@inlined
 def report_date(w, symbol, ts_ms):
     """Session date (yyyymmdd) that a report of `ts_ms` falls into."""
     index = session_at(w.sessions, w.instruments[symbol], w.states[symbol]["session"], ts_ms)
     return w.sessions[index]["date"]
 
 
-@compiled
+@inlined
 def report(w, o, row):
     """Fold one word of the venue (REPORT record)."""
     symbol = row["symbol"]

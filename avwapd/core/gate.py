@@ -42,7 +42,7 @@ ALWAYS = (
     | 1 << GATE_DAILY_LOSS
 )
 CLOCK = 1 << GATE_OPEN_DELAY | 1 << GATE_SETTLE | 1 << GATE_LAST_ENTRY
-SETUP = 1 << GATE_VOLUME | 1 << GATE_DISTANCE | 1 << GATE_SLOPE | 1 << GATE_DELAY
+SETUP = 1 << GATE_DISTANCE | 1 << GATE_SLOPE | 1 << GATE_DELAY
 ORDER = 1 << GATE_NO_CONVERSION | 1 << GATE_STOP_INVALID
 
 
@@ -105,13 +105,19 @@ def slope_of(st, p):
 
 
 @compiled
-def blocked_setup(st, p, inst, states, usual, close, level, ts_ms):
-    """(asked, blocked) of the gates that judge a pending confirmation; usual: the volume normal by now, NaN unknown."""
+def blocked_volume(st, p, usual):
+    """The volume gate's bit where the session trades too little; usual: its normal by now, NaN unknown (open)."""
+    if math.isnan(usual) or st["session_volume"] >= p["volume_ratio"] * usual:
+        return 0
+    return 1 << GATE_VOLUME
+
+
+@compiled
+def blocked_setup(st, p, inst, states, close, level, ts_ms):
+    """(asked, blocked) of the gates that judge a pending confirmation by its own figures."""
     side = st["pending_side"]
     asked = SETUP | ORDER
     blocked = 0
-    if not math.isnan(usual) and st["session_volume"] < p["volume_ratio"] * usual:
-        blocked |= 1 << GATE_VOLUME
     if abs(close - level) / level * 100.0 > p["max_distance_pct"]:
         blocked |= 1 << GATE_DISTANCE
     if side * slope_of(st, p) < p["min_slope"]:

@@ -134,6 +134,13 @@ def match_bar(book, bar, inst, share, out, n):
     open_ = to_ticks(bar["open"], tick)
     high = to_ticks(bar["high"], tick)
     low = to_ticks(bar["low"], tick)
+    if book["count"] == 1:
+        # Nearly always it is one resting stop: no order of acting to find out.
+        order = book["orders"][next_live(book, 0)]
+        n = at_open(book, order, open_, inst, bar["ts_ms"], out, n)
+        if order["live"]:
+            n = inside_bar(book, order, high, low, order["type"], inst, bar["ts_ms"], out, n)
+        return n
     for step in range(3):
         seq = 0
         while True:

@@ -1,4 +1,4 @@
-"""Decisions as the core made them, column by column: codes stay codes. For sweeps and for measuring; people read `wide`."""
+"""Decisions as the core made them, column by column: codes stay codes. For sweeps and benches; people read `wide`."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from avwapd.research.trades import COLUMNS, Trade
-from avwapd.research.wide import SCHEMA, WORD_COLUMNS
+from avwapd.research.wide import SCHEMA
 
 MANIFEST = "backtest_run_manifest.json"
 # Measured: page compression costs more time than all encoding, statistics of words as much as the words.
-PARQUET: dict[str, Any] = {"compression": "none", "use_dictionary": list(WORD_COLUMNS), "write_statistics": ["ts_ms"]}
+PARQUET: dict[str, Any] = {"compression": "none", "write_statistics": ["ts_ms"]}
 PLAIN = pa.schema(
     [pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type, f.nullable) for f in SCHEMA]
 )
@@ -33,7 +33,7 @@ class DecisionParquet:
         self.rows = 0
         self._path = path
         self._beside = beside(path)
-        self._file = pyarrow.parquet.ParquetWriter(self._beside, schema, **PARQUET)
+        self._file = pyarrow.parquet.ParquetWriter(self._beside, schema, use_dictionary=words_of(schema), **PARQUET)
         self._pool = ThreadPoolExecutor(1, "parquet")
         self._writing: Future[None] | None = None
 
@@ -89,6 +89,11 @@ class DecisionCsv:
         if self._path is not None and self._beside is not None:
             self._stream.close()
             finish(self._beside, self._path, kept=kind is None)
+
+
+def words_of(schema: pa.Schema) -> list[str] | bool:
+    """The columns that are words; numbers are written as they are."""
+    return [field.name for field in schema if pa.types.is_dictionary(field.type)] or False
 
 
 def beside(path: Path) -> Path:

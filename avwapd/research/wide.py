@@ -44,7 +44,6 @@ SCHEMA = pa.schema(
 )
 # Only a number may be unknown. (Parquet spends as long on "is it null" as on a word.)
 SCHEMA = pa.schema([field.with_nullable(pa.types.is_floating(field.type)) for field in SCHEMA])
-WORD_COLUMNS = tuple(field.name for field in SCHEMA if pa.types.is_dictionary(field.type))
 
 
 @dataclass(frozen=True)
