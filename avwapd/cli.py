@@ -133,9 +133,7 @@ def top_parser() -> Parser:
 def add_globals(parser: argparse.ArgumentParser) -> None:
     quiet = argparse.SUPPRESS  # a verb's parser must not undo what stood before the verb
     parser.add_argument("--config", metavar="FILE", default=quiet, help="instead of etc/avwapd.toml")
-    parser.add_argument(
-        "--state-dir", metavar="DIR", default=quiet, help="where the database and the archive lie"
-    )
+    parser.add_argument("--state-dir", metavar="DIR", default=quiet, help="where the database and the archive lie")
     parser.add_argument("--json", action="store_true", default=quiet, help="facts as JSON")
 
 

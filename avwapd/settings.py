@@ -114,9 +114,7 @@ def _signal(config: Config, timeframe_ms: int) -> dict[str, Any]:
         "uses_ring": int(ANCHOR_SWING_LOW in kinds or ANCHOR_SWING_HIGH in kinds),
         "price_source": PRICE_SOURCES.index(signal.price_source),
         "min_bars": signal.min_bars,
-        "max_missing_bars": gates.max_missing_bars_1m
-        if timeframe_ms == MINUTE_MS
-        else gates.max_missing_bars,
+        "max_missing_bars": gates.max_missing_bars_1m if timeframe_ms == MINUTE_MS else gates.max_missing_bars,
         "entry_type": ORDER_CODES[config.order.entry_type],
         "limit_offset_bps": config.order.limit_offset_bps,
     }

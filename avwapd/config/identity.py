@@ -18,9 +18,7 @@ TRADING_OF_RUN = ("account", "strategy", "seed", "timeframe")
 
 def as_plain(config: Config) -> dict[str, dict[str, Any]]:
     """The values as plain dicts, lists, numbers and texts, fit for JSON."""
-    return {
-        part.name: _section(getattr(config, part.name)) for part in fields(config) if part.name != "origins"
-    }
+    return {part.name: _section(getattr(config, part.name)) for part in fields(config) if part.name != "origins"}
 
 
 def config_hash(config: Config) -> str:
@@ -31,9 +29,7 @@ def config_hash(config: Config) -> str:
 def rules_hash(config: Config) -> str:
     """SHA-256 over what decides: equal for a live run and for a backtest of the same rules."""
     plain = as_plain(config)
-    return _digest(
-        {name: plain[name] for name in TRADING} | {"run": {k: plain["run"][k] for k in TRADING_OF_RUN}}
-    )
+    return _digest({name: plain[name] for name in TRADING} | {"run": {k: plain["run"][k] for k in TRADING_OF_RUN}})
 
 
 def _section(section: Any) -> dict[str, Any]:

@@ -211,9 +211,7 @@ class Table(Kind):
             raise Unfit("must be a table")
         if len(raw) > self.most:
             raise Unfit(f"must not have more than {self.most} entries")
-        return MappingProxyType(
-            {name: self.entry(name, value, self.value.read) for name, value in raw.items()}
-        )
+        return MappingProxyType({name: self.entry(name, value, self.value.read) for name, value in raw.items()})
 
     def entry(self, name: str, value: Any, read: Callable[[Any], Any]) -> Any:
         """The checked value of one entry."""

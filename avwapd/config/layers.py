@@ -88,9 +88,7 @@ def files(config_file: Path | None, folder: Path) -> list[Path]:
         found.append(base)
     if local.exists() or local.is_symlink():
         found.append(local)
-    return [
-        path for position, path in enumerate(found) if not any(_same(path, had) for had in found[:position])
-    ]
+    return [path for position, path in enumerate(found) if not any(_same(path, had) for had in found[:position])]
 
 
 def _same(left: Path, right: Path) -> bool:
@@ -107,14 +105,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{size} bytes are too many for a configuration", str(path), "name another file"
-            )
+            raise ConfigError(f"{size} bytes are too many for a configuration", str(path), "name another file")
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(
-            "this configuration file is not there", str(path), "write one: avwapd init"
-        ) from None
+        raise ConfigError("this configuration file is not there", str(path), "write one: avwapd init") from None
     except OSError as error:
         words = (error.strerror or "cannot be read").lower()
         raise ConfigError(f"the configuration: {words}", str(path), "name a file that can be read") from None
@@ -241,9 +235,7 @@ def _build(gathering: Gathering) -> sections.Config | None:
     }
     config = sections.Config(**built, origins=MappingProxyType(dict(gathering.origins)))
     for rule in _broken(config, gathering.problems):
-        layers = [
-            layer for layer in map(gathering.origins.__getitem__, rule.keys) if layer != str(packaged(BASE))
-        ]
+        layers = [layer for layer in map(gathering.origins.__getitem__, rule.keys) if layer != str(packaged(BASE))]
         what = f"{rule.keys[-1]} {rule.wanted}"
         gathering.refuse(what, what, ", ".join(dict.fromkeys(layers)))
     return config
@@ -271,6 +263,4 @@ def _error(unreadable: list[ConfigError], problems: Mapping[str, tuple[str, str]
     each = tuple(f"{what} ({where})" for what, where in told)
     where = ", ".join(dict.fromkeys(where for _, where in told))
     lines = "\n".join(f"  {line}" for line in each)
-    return ConfigError(
-        f"{len(told)} problems in the configuration\n{lines}", where, NEXT.replace("it,", "them,"), each
-    )
+    return ConfigError(f"{len(told)} problems in the configuration\n{lines}", where, NEXT.replace("it,", "them,"), each)

@@ -29,9 +29,7 @@ def _user_named(config: Config) -> bool:
 RULES = (
     Rule(
         ("run.window_from", "run.window_to"),
-        lambda c: (
-            c.run.window_from is None or c.run.window_to is None or c.run.window_from <= c.run.window_to
-        ),
+        lambda c: c.run.window_from is None or c.run.window_to is None or c.run.window_from <= c.run.window_to,
         "must not lie before run.window_from",
     ),
     Rule(

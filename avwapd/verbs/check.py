@@ -118,9 +118,7 @@ def of_database(path: Path) -> Finding:
         return Finding(name, FAIL, f"{path} belongs to another program (application id {found})", other)
     version, mine = header.user_version, avwapd.SCHEMA_VERSION
     if version > mine:
-        return Finding(
-            name, FAIL, f"schema {version} is newer than this code's {mine}", "run the newer avwapd"
-        )
+        return Finding(name, FAIL, f"schema {version} is newer than this code's {mine}", "run the newer avwapd")
     if version < mine:
         return Finding(name, OK, f"schema {version}; the next run migrates it to {mine}, after a backup")
     return Finding(name, OK, f"schema {version}")

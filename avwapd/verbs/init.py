@@ -49,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
         written = write_new(target, CONTENT)
     except OSError as error:
         words = (error.strerror or "cannot be written").lower()
-        raise ConfigError(
-            f"no configuration written: {words}", str(target), "name a folder of your own"
-        ) from None
+        raise ConfigError(f"no configuration written: {words}", str(target), "name a folder of your own") from None
     if args.json:
         print(json.dumps({"file": str(target), "written": written}))
     else:

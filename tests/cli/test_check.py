@@ -37,9 +37,7 @@ def make_database(path: Path, application_id: int, version: int, *, wal: bool = 
 
 
 def listing(folder: Path) -> list[tuple[str, int, int]]:
-    return sorted(
-        (str(p.relative_to(folder)), p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")
-    )
+    return sorted((str(p.relative_to(folder)), p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*"))
 
 
 def test_an_empty_folder_passes_and_stays_empty(tmp_path: Path) -> None:

@@ -51,6 +51,4 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     done = avwapd("init", "x/y", folder=tmp_path)
     assert done.returncode == 78
-    assert done.stderr.startswith(
-        "avwapd: no configuration written: not a directory\n  where: x/y/avwapd.local.toml"
-    )
+    assert done.stderr.startswith("avwapd: no configuration written: not a directory\n  where: x/y/avwapd.local.toml")

@@ -63,9 +63,7 @@ def test_a_verbs_help_has_an_example(tmp_path: Path, verb: str) -> None:
         (("--config",), "expected one argument"),
     ],
 )
-def test_a_usage_error_is_64_and_names_the_next_step(
-    tmp_path: Path, words: tuple[str, ...], what: str
-) -> None:
+def test_a_usage_error_is_64_and_names_the_next_step(tmp_path: Path, words: tuple[str, ...], what: str) -> None:
     done = avwapd(*words, folder=tmp_path)
     assert done.returncode == 64
     assert done.stdout == ""

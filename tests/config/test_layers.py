@@ -41,8 +41,7 @@ def test_each_layer_wins_over_the_one_below(tmp_path: Path) -> None:
     assert (gates.open_delay_min, gates.settle_min, gates.last_entry_min, gates.slope_bars) == (1, 2, 3, 4)
     assert gates.volume_ratio == 0.8
     assert [
-        config.origins[f"gates.{name}"]
-        for name in ("open_delay_min", "settle_min", "last_entry_min", "slope_bars")
+        config.origins[f"gates.{name}"] for name in ("open_delay_min", "settle_min", "last_entry_min", "slope_bars")
     ] == [
         str(tmp_path / "etc/avwapd.toml"),
         str(tmp_path / "etc/avwapd.local.toml"),
@@ -87,9 +86,7 @@ def test_tables_grow_entry_by_entry(tmp_path: Path) -> None:
         ("AVWAPD_FILLS__SLIPPAGE_BPS", "3", "fills.slippage_bps", 3.0),
     ],
 )
-def test_the_environment_speaks_plain_text(
-    tmp_path: Path, variable: str, text: str, name: str, value: object
-) -> None:
+def test_the_environment_speaks_plain_text(tmp_path: Path, variable: str, text: str, name: str, value: object) -> None:
     config = load(folder=tmp_path, environ={variable: text})
     section, _, key = name.partition(".")
     assert getattr(getattr(config, section), key) == value
@@ -123,9 +120,7 @@ def with_env(folder: Path, **environ: str) -> Config:
 
 def test_the_hash_goes_by_values_not_by_layers_or_spelling(tmp_path: Path) -> None:
     plain = with_env(tmp_path)
-    written(
-        tmp_path, "etc/avwapd.toml", "[equity.start]\nETH = 100\nUSD = 1e5\n[gates]\nopen_delay_min = 20.0"
-    )
+    written(tmp_path, "etc/avwapd.toml", "[equity.start]\nETH = 100\nUSD = 1e5\n[gates]\nopen_delay_min = 20.0")
     assert config_hash(with_env(tmp_path)) == config_hash(plain)
     assert config_hash(with_env(tmp_path, EXIT__INVALIDATION_PCT="-0.0")) == config_hash(
         with_env(tmp_path, EXIT__INVALIDATION_PCT="0")

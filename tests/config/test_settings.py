@@ -123,9 +123,7 @@ def test_switches_turn_their_figure_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("timeframe_ms", "bell"), [(MINUTE_MS, False), (86_400_000, True)])
-def test_without_a_bell_or_on_daily_bars_no_clock_counts(
-    tmp_path: Path, timeframe_ms: int, bell: bool
-) -> None:
+def test_without_a_bell_or_on_daily_bars_no_clock_counts(tmp_path: Path, timeframe_ms: int, bell: bool) -> None:
     p = of(configured("[exit]\nflatten_before_close = true", tmp_path), timeframe_ms, bell=bell)
     clocked = (
         "open_delay_ms",
@@ -194,9 +192,7 @@ def test_line_0_is_the_level(tmp_path: Path) -> None:
 
 
 def test_a_users_anchor_begins_with_the_bar_it_names(tmp_path: Path) -> None:
-    text = (
-        "[anchors]\nextra=['user']\n[anchors.user]\nA=[1714656900000, '2024-05-02T13:40:00Z']\nB=[2024-05-02]"
-    )
+    text = "[anchors]\nextra=['user']\n[anchors.user]\nA=[1714656900000, '2024-05-02T13:40:00Z']\nB=[2024-05-02]"
     config = configured(text, tmp_path)
     rules = anchor_rules(config, ["A", "B", "C"])
     assert rules["kind"].tolist() == [[ANCHOR_SESSION, ANCHOR_USER, ANCHOR_USER]] * 3

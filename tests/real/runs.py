@@ -85,7 +85,8 @@ class Desk:
         command = [sys.executable, "-m", "avwapd", *words, "--state-dir", str(self.state)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         if expect is not None:
-            assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            told = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            assert done.returncode == expect, f"{words}: {done.returncode}\n{told}"
         return done
 
     def replay(self, *words: str, **settings: str) -> None:

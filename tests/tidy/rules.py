@@ -114,8 +114,7 @@ def wall_clock(tree: ast.Module) -> Iterator[Finding]:
 
 ENTROPY = frozenset(("uuid.uuid1", "uuid.uuid4", "os.urandom", "os.getrandom"))
 SEEDED = frozenset(("random.Random",)) | frozenset(
-    f"numpy.random.{name}"
-    for name in ("default_rng", "Generator", "SeedSequence", "PCG64", "PCG64DXSM", "Philox")
+    f"numpy.random.{name}" for name in ("default_rng", "Generator", "SeedSequence", "PCG64", "PCG64DXSM", "Philox")
 )
 NUMPY_RANDOM_TYPES = frozenset(("numpy.random.Generator", "numpy.random.BitGenerator"))
 
@@ -149,9 +148,7 @@ SQL = re.compile(
 
 def _docstrings(tree: ast.Module) -> set[int]:
     return {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
 
 

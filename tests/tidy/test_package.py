@@ -32,9 +32,7 @@ def entries(lock: str) -> dict[str, str]:
 def unhashed(lock: str) -> list[str]:
     good = re.compile(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}\b", re.DOTALL)
     return [
-        entry
-        for entry in re.split(r"^(?=\w)", lock, flags=re.MULTILINE)
-        if entry.strip() and not good.match(entry)
+        entry for entry in re.split(r"^(?=\w)", lock, flags=re.MULTILINE) if entry.strip() and not good.match(entry)
     ]
 
 

@@ -44,12 +44,8 @@ def test_no_file_names_a_machine_or_an_index() -> None:
 
 
 def test_files_stay_short(house_report: list[str]) -> None:
-    lengths = {
-        path: len((ROOT / path).read_text().splitlines()) for path in listed("avwapd/*.py", "avwapd/*.sql")
-    }
-    house_report += [
-        f"over {MANY_LINES} lines: {path} ({n})" for path, n in lengths.items() if n > MANY_LINES
-    ]
+    lengths = {path: len((ROOT / path).read_text().splitlines()) for path in listed("avwapd/*.py", "avwapd/*.sql")}
+    house_report += [f"over {MANY_LINES} lines: {path} ({n})" for path, n in lengths.items() if n > MANY_LINES]
     assert {path: n for path, n in lengths.items() if n > TOO_MANY_LINES} == {}
 
 
