@@ -198,6 +198,7 @@ def close(w, o, count, ts_ms):
     port = w.portfolio[0]
     p = w.params[0]
     positions, gross = exposure(w)
+    ordered = 0
     for i in range(count):
         symbol = w.candidates[i, 0]
         row = o.decisions[w.candidates[i, 1]]
@@ -230,8 +231,9 @@ def close(w, o, count, ts_ms):
         row["gates_asked"] |= CAPS | 1 << GATE_BELOW_MINIMUM | 1 << GATE_RISK_PER_SHARE
         if blocked != 0:
             row["gates_blocked"] |= blocked
-            row["skip"] = SKIP_OUTRANKED if i > 0 and blocked & OUTRANKED else SKIP_GATE
+            row["skip"] = SKIP_OUTRANKED if ordered and blocked & OUTRANKED else SKIP_GATE
             continue
         order_entry(w, o, symbol, row, qty)
+        ordered += 1
         positions += 1
         gross += value

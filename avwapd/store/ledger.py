@@ -125,8 +125,6 @@ def record_step(conn: Connection, rows: StepRows) -> None:
         conn.executemany(SQL["record_gates"], rows.gates)
     for move in rows.outbox_moves:
         apply_move(conn, move, rows.ts_ms)
-    if rows.profiles:
-        conn.executemany(SQL["record_profiles"], rows.profiles)
     if rows.snapshot is not None:
         _record_snapshot(conn, rows.seq, rows.ts_ms, rows.snapshot)
 
@@ -154,11 +152,6 @@ def _record_snapshot(conn: Connection, seq: int, ts_ms: int, body: bytes) -> Non
 def pending(conn: Connection) -> list[Request]:
     """What is still to be said to the venue, or in doubt, in the order it was decided."""
     return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_pending']}").fetchall()]
-
-
-def live(conn: Connection) -> list[Request]:
-    """Orders that are, or may be, at the venue."""
-    return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_live']}").fetchall()]
 
 
 def request_by_cid(conn: Connection, cid: str) -> Request | None:
@@ -255,16 +248,6 @@ def inputs_after(conn: Connection, seq: int) -> Iterator[Input]:
                 ahead = next(groups, None)
             bars = np.array(found, dtype=BAR)
         yield Input(row[0], row[1], row[2], row[3], row[4], bars)
-
-
-def known_exec_ids(conn: Connection, since_ms: int = 0) -> set[str]:
-    """Execution ids already booked, to tell a doubled report from a new one."""
-    return {row[0] for row in conn.execute(SQL["known_exec_ids"], (since_ms,)).fetchall()}
-
-
-def fill_exists(conn: Connection, exec_id: str) -> bool:
-    """Whether this execution is booked."""
-    return bool(conn.execute(SQL["fill_exists"], (exec_id,)).fetchone()[0])
 
 
 def order_ids(conn: Connection) -> list[tuple[str, int, int]]:

@@ -110,10 +110,6 @@ INSERT INTO snapshots (seq, ts_ms, body, sha256) VALUES (?, ?, ?, ?);
 -- name: forget_snapshots
 DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?);
 
--- name: record_profiles
-INSERT INTO profiles (symbol_id, session_date, body) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET body = excluded.body;
-
 -- ------------------------------------------------------------------------------------------------ outbox
 
 -- name: move
@@ -153,9 +149,6 @@ LEFT JOIN orders r ON r.symbol_id = x.symbol_id AND r.intent = x.ref_intent
 -- name: where_pending
 WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN') ORDER BY x.created_seq, x.id;
 
--- name: where_live
-WHERE x.kind <> 'cancel' AND x.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL') ORDER BY x.created_seq, x.id;
-
 -- name: where_cid
 WHERE x.cid = ?;
 
@@ -182,23 +175,6 @@ FROM inputs i CROSS JOIN bars b ON b.ts_ms = i.ts_ms AND b.seq = i.seq
 WHERE i.seq > ? AND i.kind = 'bars'
 ORDER BY i.seq, b.symbol_id;
 
--- name: known_exec_ids
-SELECT exec_id FROM fills WHERE ts_ms >= ?;
-
--- name: fill_exists
-SELECT EXISTS (SELECT 1 FROM fills WHERE exec_id = ?);
-
--- name: positions
-SELECT p.symbol_id, i.exchange, i.symbol, p.phase, p.side, p.qty, p.entry_cost, p.entry_qty, p.stop_ticks,
-    p.r1_ticks, p.r2_ticks, p.trade, p.halted, p.halt_reason, p.seq
-FROM positions p JOIN instruments i USING (symbol_id) ORDER BY p.symbol_id;
-
--- name: profiles
-SELECT symbol_id, session_date, body FROM profiles WHERE session_date >= ? ORDER BY session_date, symbol_id;
-
--- name: gates_now
-SELECT gate, closed, reason, ts_ms FROM gates WHERE id IN (SELECT max(id) FROM gates GROUP BY gate) ORDER BY gate;
-
 -- ------------------------------------------------------------------------------- beats, alerts, watchlist
 
 -- name: record_beat
@@ -207,27 +183,8 @@ INSERT INTO beats (ts_ms, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = e
 -- name: forget_beats
 DELETE FROM beats WHERE ts_ms < ?;
 
--- name: last_beat
-SELECT ts_ms, body FROM beats ORDER BY ts_ms DESC LIMIT 1;
-
 -- name: record_alert
 INSERT INTO alerts (ts_ms, level, what) VALUES (?, ?, ?) RETURNING id;
-
--- name: alert_delivered
-UPDATE alerts SET delivered = 1 WHERE id = ?;
-
--- name: undelivered_alerts
-SELECT id, ts_ms, level, what FROM alerts WHERE delivered = 0 ORDER BY id;
-
--- name: forget_watchlist
-DELETE FROM watchlist WHERE scan_date = ?;
-
--- name: record_watchlist
-INSERT INTO watchlist (scan_date, symbol, body) VALUES (?, ?, ?);
-
--- name: watchlist
-SELECT scan_date, symbol, body FROM watchlist WHERE scan_date = (SELECT max(scan_date) FROM watchlist)
-ORDER BY symbol;
 
 -- ------------------------------------------------------------------------------------------------- audit
 

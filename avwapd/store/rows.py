@@ -121,7 +121,7 @@ class StepRows:
     """One input, the state it made and the effects it caused: recorded together or not at all.
 
     bars, decisions, transitions: BAR, DECISION, TRANSITION arrays' tolist(); fills: (exec_id, cum_qty,
-    *FILL row); consumed: (symbol_id, session_date, ts_ms); profiles: (symbol_id, session_date, body).
+    *FILL row); consumed: (symbol_id, session_date, ts_ms).
     """
 
     seq: int
@@ -140,7 +140,6 @@ class StepRows:
     gates: list[GateRow] = field(default_factory=list)
     outbox_moves: list[Move] = field(default_factory=list)
     snapshot: bytes | None = None
-    profiles: list[tuple[int, int, bytes]] = field(default_factory=list)
 
 
 class Request(NamedTuple):

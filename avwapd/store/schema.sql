@@ -310,13 +310,6 @@ CREATE TABLE snapshots (
     sha256 TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE profiles (
-    symbol_id INTEGER NOT NULL REFERENCES instruments,
-    session_date INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    PRIMARY KEY (symbol_id, session_date)
-) STRICT, WITHOUT ROWID;
-
 -- ------------------------------------------------------------------------------------ history is not rewritten
 
 CREATE TRIGGER inputs_have_no_gap BEFORE INSERT ON inputs

@@ -149,19 +149,8 @@ def test_an_anchor_names_its_successor(conn: sqlite3.Connection) -> None:
 def test_gates_now_is_the_last_word_of_each(conn: sqlite3.Connection) -> None:
     gates = [GateRow(1, 1, "regime", 1, "off"), GateRow(None, 2, "live", 1, "unarmed"), GateRow(1, 3, "regime", 0, "")]
     ledger.record_step(conn, StepRows(1, "act", 1, gates=gates))
-    got = conn.execute(ledger.SQL["gates_now"]).fetchall()
+    got = conn.execute(ledger.SQL["ask_gates"]).fetchall()
     assert got == [("live", 1, "unarmed", 2), ("regime", 0, "", 3)]
-
-
-def test_executions_are_known_again(tmp_path: Path) -> None:
-    conn = story.tell(tmp_path / "a.db")
-    try:
-        assert ledger.known_exec_ids(conn) == {"x1", "x2", "x3"}
-        assert ledger.known_exec_ids(conn, 4 * MINUTE) == {"x3"}
-        assert ledger.fill_exists(conn, "x2")
-        assert not ledger.fill_exists(conn, "x4")
-    finally:
-        conn.close()
 
 
 def test_the_same_execution_is_never_booked_twice(tmp_path: Path) -> None:
