@@ -175,7 +175,10 @@ class FreeBars:
             await mail.done.wait()
         self._router.release()
         while not self._over():
-            for barrier in await self._ask():
+            barriers = await self._ask()
+            if barriers:
+                self._router.ring()  # a bar may have filled something: hear it before long
+            for barrier in barriers:
                 await self._put(barrier)
             self.waiting_for = "feed"
             await self._clock.rest(self._poll_s)

@@ -24,13 +24,17 @@ WHERE x.cid IS NULL;
 
 -- ------------------------------------- I2: nothing that was to be said is forgotten, no doubt is kept to ourselves
 
--- A run that ended cleanly (its epoch has ended_ms) has settled all it had to say, or an alert names the id.
+-- A run that ended cleanly (its epoch has ended_ms) has settled all it had to say, or an alert names the id, or an
+-- earlier id of the same symbol: what waits behind a doubt waits for the same human.
 -- name: i2_unsettled_after_clean_end
 SELECT x.cid, 'still ' || x.state || ' after a clean end, without an alert'
 FROM outbox x
 WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN')
     AND (SELECT ended_ms FROM instance ORDER BY epoch DESC LIMIT 1) IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM alerts a WHERE instr(a.what, x.cid));
+    AND NOT EXISTS (
+        SELECT 1 FROM alerts a JOIN outbox y ON instr(a.what, y.cid)
+        WHERE y.symbol_id = x.symbol_id AND y.intent <= x.intent AND y.state IN ('NEW', 'SENDING', 'UNKNOWN')
+    );
 
 -- Else what waits must be the tail: requests of a symbol are said in the order of their intents.
 -- name: i2_overtaken
@@ -161,17 +165,18 @@ WHERE o.purpose = 'entry' AND o.qty IS NOT d.qty;
 
 -- ------------------------------------------------------------------------------------- I8: no exit beyond zero
 
--- An order that a live replace names is counted once, as the replace.
+-- An order that a replace names is counted once: as itself while the replace is only asked for, then as the replace.
 -- name: i8_reduce_beyond_position
 SELECT 'symbol_id ' || o.symbol_id, 'live exits of ' || sum(o.qty - o.filled_qty) || ', held ' || ifnull(p.qty, 0)
 FROM orders o
 JOIN outbox x USING (symbol_id, intent)
 LEFT JOIN positions p USING (symbol_id)
 WHERE o.purpose <> 'entry' AND x.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')
+    AND NOT (x.kind = 'replace' AND x.state IN ('SENDING', 'UNKNOWN'))
     AND NOT EXISTS (
         SELECT 1 FROM outbox r
         WHERE r.symbol_id = o.symbol_id AND r.kind = 'replace' AND r.ref_intent = o.intent
-            AND r.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')
+            AND r.state IN ('ACKED', 'PARTIAL')
     )
 GROUP BY o.symbol_id
 HAVING sum(o.qty - o.filled_qty) > ifnull(p.qty, 0);

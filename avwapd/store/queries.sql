@@ -87,7 +87,8 @@ ON CONFLICT (symbol_id) DO UPDATE SET
     phase = excluded.phase, side = excluded.side, qty = excluded.qty, entry_cost = excluded.entry_cost,
     entry_qty = excluded.entry_qty, stop_ticks = excluded.stop_ticks, r1_ticks = excluded.r1_ticks,
     r2_ticks = excluded.r2_ticks, trade = excluded.trade, halted = excluded.halted,
-    halt_reason = excluded.halt_reason, seq = excluded.seq;
+    halt_reason = iif(excluded.halted = 0, '', ifnull(nullif(excluded.halt_reason, ''), halt_reason)),
+    seq = excluded.seq;
 
 -- name: supersede_anchors
 UPDATE anchors SET superseded_by = ?5

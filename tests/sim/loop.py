@@ -134,9 +134,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """How to give back something of the real world, should this one be killed."""
         self._held.append(close)
 
-    def pull_the_plug(self) -> None:
-        """The callback that is running now is the last."""
-        self._kill_at = self.steps
+    def pull_the_plug(self, after: int = 0) -> None:
+        """The callback that is running now is the last, or so many more follow it."""
+        self._kill_at = self.steps + after
 
     @property
     def trace_hash(self) -> str:
@@ -240,9 +240,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _jump(self) -> None:
         self._drop_cancelled_timers()
         if not self._timers or self._timers[0][0] == math.inf:
-            waiting = "; ".join(
-                f"{_number(task)} {task.get_name()} {_where(task)}" for task in self._living()
-            )
+            waiting = "; ".join(f"{_number(task)} {task.get_name()} {_where(task)}" for task in self._living())
             raise Deadlock(f"at {self._now} s nothing can wake: {waiting}")
         self._now = max(self._now, self._timers[0][0])
 
@@ -429,9 +427,7 @@ def simulate(
     return SimResult(value, loop.steps, loop.time(), loop.trace_hash, killed, loop.log)
 
 
-def first_difference(
-    one: list[TraceStep], other: list[TraceStep]
-) -> tuple[TraceStep | None, TraceStep | None] | None:
+def first_difference(one: list[TraceStep], other: list[TraceStep]) -> tuple[TraceStep | None, TraceStep | None] | None:
     """Where two runs part, for the eye of whoever must find out why."""
     for left, right in itertools.zip_longest(one, other):
         if left != right:

@@ -197,9 +197,7 @@ def test_the_clock_starts_where_it_is_told() -> None:
     assert simulate(main, seed=0, start_s=100.0).value == 101.5
 
 
-@pytest.mark.parametrize(
-    "wait", [lambda: anyio.Event().wait(), anyio.sleep_forever], ids=["event", "for ever"]
-)
+@pytest.mark.parametrize("wait", [lambda: anyio.Event().wait(), anyio.sleep_forever], ids=["event", "for ever"])
 def test_a_deadlock_is_found_and_says_who_waits(wait: Callable[[], Awaitable[None]]) -> None:
     async def stuck_reader() -> None:
         await wait()
