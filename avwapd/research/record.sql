@@ -87,3 +87,8 @@ FROM inputs i WHERE i.kind IN ('act', 'caught_up') ORDER BY i.seq;
 SELECT o.symbol_id, o.intent, json_extract(i.body, '$.kind')
 FROM inputs i JOIN orders o ON o.cid = json_extract(i.body, '$.cid')
 WHERE i.kind = 'report' AND json_extract(i.body, '$.number') = 0;
+
+-- Of symbols that wait for a human: what was asked and not answered.
+-- name: unheard
+SELECT x.symbol_id, x.intent FROM outbox x JOIN positions p USING (symbol_id)
+WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN') AND p.halted = 2;

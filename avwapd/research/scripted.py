@@ -44,7 +44,8 @@ class Script:
 
     flags: marks to set (late, cadence, retry); missing: intervals whose bar could not be had; order: where the barriers
     were not simply the bars of one ts_ms, all of them in turn as (ts_ms, symbols), a missing bar that came at last a
-    second time; refusals: orders that never reached the venue, and the word about them.
+    second time; refusals: orders that never reached the venue, and the word about them; unheard: requests the venue
+    never said a word about, in doubt at the end of the record.
     """
 
     flags: dict[Key, int] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Script:
     order: tuple[tuple[int, tuple[int, ...]], ...] = ()
     events: tuple[Event, ...] = ()
     refusals: dict[Key, int] = field(default_factory=dict)
+    unheard: frozenset[Key] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -70,6 +72,7 @@ class Script:
             "acts": acts,
             "ends of catch-up": len(self.events) - acts,
             "orders refused before the venue": len(self.refusals),
+            "requests in doubt": len(self.unheard),
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -176,7 +179,10 @@ class Driver:
                 words.extend(self._answer(self._asked.popleft()))
 
     def _answer(self, effect: Any) -> list[Any]:
-        kind = self._script.refusals.get((int(effect["symbol"]), int(effect["intent"])))
+        key = (int(effect["symbol"]), int(effect["intent"]))
+        if key in self._script.unheard:
+            return []
+        kind = self._script.refusals.get(key)
         return self._books.place(effect) if kind is None else [refusal(effect, kind)]
 
     def _happen(self) -> None:

@@ -32,6 +32,7 @@ def script_of(record: Record, *, embedded: bool) -> Script:
         order=() if embedded else order_of(record),
         events=tuple(events_of(record)),
         refusals={(symbol, intent): codes.REPORTS.index(kind) for symbol, intent, kind in record.ask("refusals")},
+        unheard=frozenset((symbol, intent) for symbol, intent in record.ask("unheard")),
     )
 
 

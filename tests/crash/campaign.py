@@ -125,8 +125,9 @@ def judged(world: World, reference: Reference) -> list[str]:
     lost = ledgers.in_doubt(world.ledger)
     posted = set(world.posted())
     wrong += [f"{cid} is in doubt and did arrive" for cid in lost if cid in posted]
+    wrong += world.offline("verify")
     if world.line.refuses_duplicates:
-        wrong += [f"{cid} is in doubt at the end" for cid in lost] + world.offline("verify")
+        wrong += [f"{cid} is in doubt at the end" for cid in lost]
     unchecked = reference.tables(refuses_duplicates=world.line.refuses_duplicates, lost=lost)
     return wrong + ledgers.differences(unchecked, ledgers.tables(world.ledger, world.book))
 
