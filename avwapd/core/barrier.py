@@ -36,7 +36,7 @@ from avwapd.core.price import to_ticks
 from avwapd.core.signal import drop_pending
 
 CAPS = 1 << GATE_CAP_ENTRIES | 1 << GATE_CAP_POSITIONS | 1 << GATE_CAP_GROSS | 1 << GATE_CAP_SYMBOL
-OUTRANKED = 1 << GATE_CAP_POSITIONS | 1 << GATE_CAP_GROSS
+OUTRANKED = 1 << GATE_CAP_GROSS
 
 
 @compiled
@@ -121,14 +121,12 @@ def rank(w, count):
 
 
 @compiled
-def over_caps(p, port, positions, gross, value):
+def over_caps(p, port, gross, value):
     """Bits of the caps that `value` equity currency more would break; ceilings count as caps."""
     blocked = 0
     equity = port["equity"]
     if port["entries_today"] >= min(p["max_entries_day"], p["ceiling_entries_day"]):
         blocked |= 1 << GATE_CAP_ENTRIES
-    if positions >= p["max_positions"]:
-        blocked |= 1 << GATE_CAP_POSITIONS
     after = gross + value
     if after > equity * min(p["max_gross_fraction"], p["ceiling_gross_fraction"]):
         blocked |= 1 << GATE_CAP_GROSS
@@ -189,17 +187,33 @@ def order_entry(w, o, symbol, row, qty):
 
 
 @inlined
+def turn_away(w, o, first, count, skip):
+    """No room for another position: the candidates from `first` on learn it; nothing else is asked of them."""
+    for i in range(first, count):
+        row = o.decisions[w.candidates[i, 1]]
+        row["gates_asked"] |= 1 << GATE_CAP_POSITIONS
+        row["gates_blocked"] |= 1 << GATE_CAP_POSITIONS
+        row["skip"] = skip
+
+
+@inlined
 def close(w, o, count, ts_ms):
     """Mark equity, then turn the ranked candidates into orders while the caps allow; the rest learn why not."""
     mark_equity(w, o, ts_ms)
     if count == 0:
         return
-    rank(w, count)
     port = w.portfolio[0]
     p = w.params[0]
     positions, gross = exposure(w)
+    if positions >= p["max_positions"]:
+        turn_away(w, o, 0, count, SKIP_GATE)
+        return
+    rank(w, count)
     ordered = 0
     for i in range(count):
+        if positions >= p["max_positions"]:
+            turn_away(w, o, i, count, SKIP_OUTRANKED)
+            return
         symbol = w.candidates[i, 0]
         row = o.decisions[w.candidates[i, 1]]
         st = w.states[symbol]
@@ -227,7 +241,7 @@ def close(w, o, count, ts_ms):
             value = qty * inst["lot"] * price * rate
             if below_minimum(p, inst, qty, price, value):
                 blocked |= 1 << GATE_BELOW_MINIMUM
-            blocked |= over_caps(p, port, positions, gross, value)
+            blocked |= over_caps(p, port, gross, value)
         row["gates_asked"] |= CAPS | 1 << GATE_BELOW_MINIMUM | 1 << GATE_RISK_PER_SHARE
         if blocked != 0:
             row["gates_blocked"] |= blocked
