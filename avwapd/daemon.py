@@ -27,7 +27,7 @@ from avwapd.actors.mail import Acted
 from avwapd.actors.router import Router
 from avwapd.actors.story import Story
 from avwapd.actors.symbols import Symbols
-from avwapd.config import config_hash
+from avwapd.config import config_hash, rules_of
 from avwapd.core.codes import ACT_DRAIN, PHASES
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.feeds.world import Setup, in_window
@@ -96,6 +96,7 @@ class Daemon:
         self.journal = Journal(setup.fresh(), names, fingerprint=setup.fingerprint, fresh_ms=config.order.fresh_ms)
         self.story = Story(self.journal)
         self.epoch = 0
+        self._live: list[Request] = []
         self.writer: Writer
         self.symbols: Symbols
         self.router: Router
@@ -141,7 +142,7 @@ class Daemon:
                 killed=self._doors.killed,
                 market_ms=lambda: self.clock.market_ms,
             )
-            self.router.resume(pending)
+            self.router.resume(pending, self._live)
             self.bars = self._feeder(venue)
             heartbeat = Heartbeat(
                 self.symbols,
@@ -217,6 +218,7 @@ class Daemon:
         """Take the ledger over and bring the memory to where it was; returns what is unsaid or in doubt."""
         pid, host, boot_id = self._doors.identity
         self.epoch = ledger.begin_epoch(conn, self._doors.clock.now_ms(), pid, host, boot_id)
+        ledger.assert_rules(conn, json.loads(json.dumps(rules_of(self.config))))
         ids = ledger.register_instruments(conn, instrument_rows(self.setup))
         wanted = {(self.setup.market.exchange, name): i for i, name in enumerate(self.setup.market.symbols)}
         if ids != wanted:
@@ -236,6 +238,7 @@ class Daemon:
             folded += 1
         doubtful = ledger.doubt_sending(conn)
         pending = ledger.pending(conn)
+        self._live = ledger.live(conn)
         self.journal.resume(
             (row.symbol_id, row.ref_intent, row.intent)
             for row in pending
@@ -288,6 +291,7 @@ class Daemon:
             "in_doubt": [row.cid for row in self.router.in_doubt],
             "halted": [names[i] for i in range(len(names)) if states[i]["halted"]],
             "kill_switch": self.clock.kill_switch,
+            "draining": bool(self.journal.world.portfolio[0]["drained"]),
             "commits": self.writer.commits,
         }
 
@@ -338,4 +342,5 @@ def run_row(setup: Setup, epoch: int, now_ms: int) -> RunRow:
         symbols=json.dumps(market.symbols),
         seed=config.run.seed,
         window=json.dumps([config.run.window_from, config.run.window_to]),
+        rules=json.dumps(rules_of(config), sort_keys=True),
     )

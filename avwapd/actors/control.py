@@ -30,9 +30,9 @@ BODY_BYTES = 65_536
 ANSWER_S = 10.0
 ACTS = {
     "halt": (codes.ACT_HALT, "no new entries; stops and exits go on"),
-    "resume": (codes.ACT_RESUME, "entries are allowed again"),
+    "resume": (codes.ACT_RESUME, "entries are allowed again; without a symbol a drain ends too"),
     "flatten": (codes.ACT_FLATTEN, "positions are sold at market"),
-    "drain": (codes.ACT_DRAIN, "no new entries until the next start"),
+    "drain": (codes.ACT_DRAIN, "no new entries until resume or the next start"),
 }
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,7 +83,8 @@ class Control:
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=BODY_BYTES, middlewares=[answered])
         app.router.add_get("/v1/status", self._status)
-        for name in ("positions", "orders", "gates"):
+        app.router.add_get("/v1/gates", self._gates)
+        for name in ("positions", "orders"):
             app.router.add_get(f"/v1/{name}", self._table(name))
         app.router.add_get("/v1/why", self._why)
         for name in ACTS:
@@ -95,6 +96,19 @@ class Control:
 
     async def _status(self, request: web.Request) -> web.Response:
         return answer(self._facts())
+
+    async def _gates(self, request: web.Request) -> web.Response:
+        """What blocks entries now, whatever the signal."""
+        facts, port = self._facts(), self._symbols.journal.world.portfolio[0]
+        closed = {
+            "kill_switch": (facts["kill_switch"], "the file KILL_SWITCH exists"),
+            "drain": (facts["draining"], "until resume or the next start"),
+            "drawdown": (bool(port["drawdown_blocked"]), "equity fell too far from its peak"),
+            "daily_loss": (bool(port["daily_blocked"]), "equity fell too far today"),
+        }
+        rows = [{"gate": name, "closed": int(shut), "reason": why} for name, (shut, why) in closed.items() if shut]
+        rows += [{"gate": "halted", "closed": 1, "reason": symbol} for symbol in facts["halted"]]
+        return answer(rows)
 
     def _table(self, name: str) -> Handler:
         async def handler(request: web.Request) -> web.Response:
@@ -129,24 +143,31 @@ class Control:
         kind, effect = ACTS[name]
 
         async def handler(request: web.Request) -> web.Response:
-            body = await self._body(request)
+            body = await self._body(request, ("symbol", "reason") if name != "drain" else ("reason",))
             symbol = self._symbol(body.get("symbol"))
             reason = str(body.get("reason") or "operator")[:200]
             freeze = kind == codes.ACT_DRAIN
-            mail = Acted(Act(kind, symbol, freeze, peer(request), reason))
-            await self._symbols.put(mail)
-            await mail.done.wait()
+            await self._do(Act(kind, symbol, freeze, peer(request), reason))
+            if name == "resume" and symbol == ALL:
+                await self._do(Act(codes.ACT_DRAIN, ALL, False, peer(request), reason))
             log.info("operator: %s %s (%s)", name, body.get("symbol") or "all", reason)
             return answer({"done": name, "symbol": body.get("symbol"), "effect": effect})
 
         return handler
 
+    async def _do(self, act: Act) -> None:
+        """Put an act and wait until it is durable."""
+        mail = Acted(act)
+        await self._symbols.put(mail)
+        await mail.done.wait()
+
     async def _stopping(self, request: web.Request) -> web.Response:
-        await self._body(request)
+        await self._body(request, ())
         self._stop("operator: stop")
         return answer({"done": "stop", "effect": "settling, then the process ends with 0"})
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
+    async def _body(self, request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
+        """The request's object. A misspelt key must not widen an act to every symbol."""
         raw = await request.read()
         try:
             body = orjson.loads(raw) if raw else {}
@@ -154,6 +175,10 @@ class Control:
             raise Refusal(400, "the body is no JSON", request.path, 'send {} or {"symbol": "AAPL"}') from None
         if not isinstance(body, dict):
             raise Refusal(400, "the body is no JSON object", request.path, 'send {} or {"symbol": "AAPL"}')
+        unknown = [*(set(body) - set(known)), *request.query]
+        if unknown:
+            keys = " and ".join(known) or "no keys"
+            raise Refusal(400, f"unknown {unknown[0]!r}", request.path, f"the JSON body takes {keys}; no query")
         return body
 
     def _symbol(self, name: object) -> int:

@@ -78,6 +78,7 @@ class Router:
         self._pull_again_at = 0.0
         self._room = 16 * len(symbols.journal.world.states)
         self._holding = False
+        self._expected: list[rows.Request] = []
 
     # ------------------------------------------------------------------------------------------- from inside
 
@@ -89,8 +90,9 @@ class Router:
                 raise RuntimeError(f"{len(self._queue)} requests wait for the venue: more than the machines can have")
             self._bell.set()
 
-    def resume(self, pending: list[rows.Request]) -> None:
-        """At start: what the last process left unsaid or in doubt."""
+    def resume(self, pending: list[rows.Request], live: list[rows.Request]) -> None:
+        """At start: what the last process left unsaid or in doubt, and what the venue must still have."""
+        self._expected = list(live)
         now = self._clock.monotonic()
         for row in pending:
             if row.state == "NEW":
@@ -140,6 +142,7 @@ class Router:
         while True:
             self.turns += 1
             self._bell = anyio.Event()
+            await self._reconcile()
             moved = await self._send_waiting()
             moved = await self._listen() or moved
             moved = await self._resolve() or moved
@@ -177,6 +180,21 @@ class Router:
 
     def _frozen(self, symbol: int) -> bool:
         return bool(self._symbols.journal.world.states[symbol]["halted"] == FROZEN)
+
+    # ---------------------------------------------------------------------------------------------- reconcile
+
+    async def _reconcile(self) -> None:
+        """Once after the start: an order that we hold for live and the venue does not know is a human's matter."""
+        while self._expected:
+            row = self._expected[-1]
+            try:
+                order = await self.venue.look_up(row.cid)
+            except VenueDoubt:
+                await self._clock.sleep(0.05)
+                continue
+            self._expected.pop()
+            if order is None and not self._frozen(row.symbol_id):
+                await self._freeze(row, "the venue does not know an order that the ledger holds for live")
 
     # ------------------------------------------------------------------------------------------------ sending
 

@@ -7,7 +7,7 @@ line has to answer within a blink.
 from __future__ import annotations
 
 from avwapd.config.errors import ConfigError
-from avwapd.config.identity import as_plain, config_hash, rules_hash
+from avwapd.config.identity import as_plain, config_hash, rules_hash, rules_of
 from avwapd.config.kinds import TIMEFRAME_MS, moment_ms
 from avwapd.config.layers import files, load, packaged
 from avwapd.config.modes import refuse_absent_mode
@@ -25,4 +25,5 @@ __all__ = [
     "packaged",
     "refuse_absent_mode",
     "rules_hash",
+    "rules_of",
 ]

@@ -28,8 +28,14 @@ def config_hash(config: Config) -> str:
 
 def rules_hash(config: Config) -> str:
     """SHA-256 over what decides: equal for a live run and for a backtest of the same rules."""
+    return _digest(rules_of(config))
+
+
+def rules_of(config: Config) -> dict[str, Any]:
+    """What decides, flat: "gates.open_delay_min" -> value."""
     plain = as_plain(config)
-    return _digest({name: plain[name] for name in TRADING} | {"run": {k: plain["run"][k] for k in TRADING_OF_RUN}})
+    chosen = {name: plain[name] for name in TRADING} | {"run": {k: plain["run"][k] for k in TRADING_OF_RUN}}
+    return {f"{section}.{key}": value for section, values in chosen.items() for key, value in values.items()}
 
 
 def _section(section: Any) -> dict[str, Any]:

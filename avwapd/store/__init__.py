@@ -50,6 +50,14 @@ class InstrumentsChanged(LedgerRefused):
     """An instrument's tick, lot or timeframe differs from the one its rows were written in."""
 
 
+class RulesChanged(LedgerRefused):
+    """Settings that decide differ from those the journal was written with."""
+
+
+class VenueUnknown(StoreError):
+    """Venue and ledger do not belong together: one knows orders of ours that the other does not."""
+
+
 class LedgerDamaged(StoreError):
     """SQLite's own check found the file broken."""
 

@@ -21,8 +21,8 @@ from avwapd.core import codes, engine, records
 from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
 from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import BAR, REPORT
-from avwapd.store import StoreError
-from avwapd.store.ids import client_id
+from avwapd.store import StoreError, VenueUnknown
+from avwapd.store.ids import client_id, is_ours
 from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, StepRows
 
 RULES_VERSION = "1"
@@ -201,6 +201,12 @@ class Journal:
         """Fold a word by the order it names; a word about no order of ours only moves the cursor."""
         self.cursor = max(self.cursor, int(fields["number"]))  # our own words carry 0
         known = self.orders.get(fields["cid"])
+        if known is None and is_ours(fields["cid"]):
+            raise VenueUnknown(
+                "the venue speaks of an order of ours that this ledger never made",
+                fields["cid"],
+                "bring back the ledger that belongs to this venue, or start both anew in another state folder",
+            )
         self._begin()
         if known is None:
             return self._rows("report", fields["ts_ms"], None, body)

@@ -6,6 +6,7 @@ The one place that knows the tables. Nothing here begins or ends a transaction, 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
@@ -14,7 +15,7 @@ import numpy as np
 
 from avwapd.core import codes
 from avwapd.core.records import BAR
-from avwapd.store import EpochFenced, ImpossibleMove, InstrumentsChanged
+from avwapd.store import EpochFenced, ImpossibleMove, InstrumentsChanged, RulesChanged
 from avwapd.store.rows import Input, InstrumentRow, Move, OutboxRow, Request, RunRow, Snapshot, StepRows
 from avwapd.store.sql import Connection, load
 
@@ -49,6 +50,22 @@ def assert_epoch(conn: Connection, epoch: int) -> None:
 def begin_run(conn: Connection, run: RunRow) -> None:
     """Note what the run is made of."""
     conn.execute(SQL["begin_run"], run)
+
+
+def assert_rules(conn: Connection, rules: Mapping[str, object]) -> None:
+    """A ledger is folded by the rules it was written with; under others its positions would not be its own."""
+    row = conn.execute(SQL["last_rules"]).fetchone()
+    if row is None or last_seq(conn) == 0:
+        return
+    before = json.loads(row[0])
+    changed = sorted(name for name in before.keys() | rules.keys() if before.get(name) != rules.get(name))
+    if changed:
+        told = "; ".join(f"{name} was {before.get(name)!r}, is {rules.get(name)!r}" for name in changed[:5])
+        raise RulesChanged(
+            f"settings that decide differ from those this ledger was written with: {told}",
+            f"{len(changed)} of {len(rules)} settings",
+            "set them back, or start a new ledger in another state folder (--state-dir)",
+        )
 
 
 def register_instruments(conn: Connection, wanted: Iterable[InstrumentRow]) -> dict[tuple[str, str], int]:
@@ -152,6 +169,11 @@ def _record_snapshot(conn: Connection, seq: int, ts_ms: int, body: bytes) -> Non
 def pending(conn: Connection) -> list[Request]:
     """What is still to be said to the venue, or in doubt, in the order it was decided."""
     return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_pending']}").fetchall()]
+
+
+def live(conn: Connection) -> list[Request]:
+    """Orders that the venue took and has not ended, as far as we heard."""
+    return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_live']}").fetchall()]
 
 
 def request_by_cid(conn: Connection, cid: str) -> Request | None:

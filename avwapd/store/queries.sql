@@ -15,8 +15,11 @@ SELECT epoch, started_ms, pid, host, boot_id, ended_ms FROM instance WHERE epoch
 
 -- name: begin_run
 INSERT INTO runs (run_id, epoch, mode, started_ms, code_version, config_hash, params_hash, calendar_version,
-    rules_version, exchange, timeframe, symbols, seed, window)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    rules_version, exchange, timeframe, symbols, seed, window, rules)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: last_rules
+SELECT rules FROM runs ORDER BY epoch DESC LIMIT 1;
 
 -- name: instruments
 SELECT symbol_id, exchange, symbol, timeframe, asset, quote, tick, lot, min_qty, min_notional, calendar,
@@ -150,6 +153,9 @@ LEFT JOIN orders r ON r.symbol_id = x.symbol_id AND r.intent = x.ref_intent
 -- name: where_pending
 WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN') ORDER BY x.created_seq, x.id;
 
+-- name: where_live
+WHERE x.kind <> 'cancel' AND x.state IN ('ACKED', 'PARTIAL') ORDER BY x.created_seq, x.id;
+
 -- name: where_cid
 WHERE x.cid = ?;
 
@@ -205,9 +211,6 @@ SELECT * FROM position_words WHERE phase <> 'FLAT' OR halted <> 0;
 
 -- name: ask_orders
 SELECT * FROM order_words ORDER BY ts_ms DESC LIMIT 200;
-
--- name: ask_gates
-SELECT gate, closed, reason, ts_ms FROM gates WHERE id IN (SELECT max(id) FROM gates GROUP BY gate) ORDER BY gate;
 
 -- name: ask_decision
 SELECT w.*, d.gates_asked, d.gates_blocked

@@ -12,7 +12,7 @@ from avwapd.store.reader import open_reader
 from avwapd.store.sql import load
 
 SQL = load("queries.sql")
-TABLES = {"positions": "ask_positions", "orders": "ask_orders", "gates": "ask_gates"}
+TABLES = {"positions": "ask_positions", "orders": "ask_orders"}
 
 
 def rows_of(conn: sqlite3.Connection, sql: str, given: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def rows_of(conn: sqlite3.Connection, sql: str, given: tuple[Any, ...] = ()) -> 
 
 
 def table(database: Path, name: str) -> list[dict[str, Any]]:
-    """positions | orders (newest 200) | gates, in words."""
+    """positions | orders (newest 200), in words."""
     with closing(open_reader(database)) as conn:
         return rows_of(conn, SQL[TABLES[name]])
 

@@ -46,6 +46,7 @@ class RunRow(NamedTuple):
     symbols: str  # a JSON list
     seed: int
     window: str
+    rules: str = "{}"  # a JSON object: every setting that decides
 
 
 class OutboxRow(NamedTuple):

@@ -32,6 +32,7 @@ CREATE TABLE runs (
     symbols TEXT NOT NULL, -- a JSON list
     seed INTEGER NOT NULL,
     window TEXT NOT NULL,
+    rules TEXT NOT NULL, -- a JSON object: every setting that decides
     PRIMARY KEY (run_id, epoch)
 ) STRICT;
 

@@ -33,7 +33,7 @@ SYMBOL_ACTS = {
     "flatten": "leave what is held, at market",
 }
 ACTS = {
-    "drain": "no new entries; end when everything is flat",
+    "drain": "no new entries until resume or the next start",
     "stop": "end now, in good order; positions and their stops stay",
 }
 LIMIT_S = 10.0

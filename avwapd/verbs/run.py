@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avwapd.config import Config, config_hash, load, refuse_absent_mode
+from avwapd.config import Config, ConfigError, config_hash, load, refuse_absent_mode
 from avwapd.paths import Paths, resolve
 
 if TYPE_CHECKING:
@@ -55,11 +55,22 @@ def run(args: argparse.Namespace) -> int:
     refuse_absent_mode(config)
     tell(config, as_json=bool(args.json))
     paths = resolve(args.state_dir)
-    paths.state.mkdir(parents=True, exist_ok=True)
+    make_folder(paths.state)
     from avwapd.store.lock import hold
 
     with hold(paths.state):
         return serve(config, paths, once=args.once)
+
+
+def make_folder(state: Path) -> None:
+    """The state folder, or three words on why it cannot be."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        (state / ".probe").touch()
+        (state / ".probe").unlink()
+    except OSError as error:
+        what = f"the state folder cannot be used ({error.strerror})"
+        raise ConfigError(what, str(state), "name one that this user may write: --state-dir") from None
 
 
 def serve(config: Config, paths: Paths, *, once: bool) -> int:
@@ -83,6 +94,14 @@ def serve(config: Config, paths: Paths, *, once: bool) -> int:
         paths.database.name,
         config_hash(config)[:12],
     )
+    lost = [name for name, row in zip(market.symbols, setup.instruments, strict=True) if row["convert_symbol"] == -2]
+    if lost:
+        log.warning(
+            "%s cannot be traded: no conversion to %s among the symbols; set [equity] currency "
+            "(AVWAPD_EQUITY__CURRENCY) to what they are quoted in, or add the pair",
+            ", ".join(lost[:8]),
+            config.equity.currency,
+        )
     try:
         anyio.run(watched, daemon)
     except BaseExceptionGroup as group:
@@ -185,6 +204,9 @@ def tell(config: Config, *, as_json: bool) -> None:
     root.handlers = [handler]
     root.propagate = False
     root.setLevel(LEVELS[config.log.level])
+    # A closed pipe must not fill it with tracebacks; a client's garbage is answered, not told.
+    logging.raiseExceptions = False
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):
