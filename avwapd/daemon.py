@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -267,7 +266,6 @@ class Daemon:
         phases = Counter(PHASES[phase] for phase in states["phase"].tolist())
         names = self.journal.names.symbols
         newest = self.clock.market_ms
-        lag = self._doors.clock.now_ms() - newest if newest and not math.isinf(self.config.run.speed) else None
         return {
             "version": __version__,
             "run": run_id(self.setup),
@@ -278,7 +276,7 @@ class Daemon:
             "symbols": len(names),
             "phases": {name: phases.get(name, 0) for name in PHASES},
             "last_ts_ms": newest or None,
-            "lag_ms": lag if self.config.run.mode != "sim" else None,
+            "lag_ms": self.clock.lag_ms,
             "bars_left": self.feed.left,
             "waiting_for": self.bars.waiting_for,
             "equity": float(self.journal.world.portfolio[0]["equity"]),

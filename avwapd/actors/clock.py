@@ -47,6 +47,13 @@ class MarketClock:
             with anyio.move_on_after(self._due - now):
                 await self._woken.wait()
 
+    @property
+    def lag_ms(self) -> int:
+        """How far the newest bar is behind its pace; 0 while the next is not due, and at full speed."""
+        if self._due is None:
+            return 0
+        return max(0, round((self._clock.monotonic() - self._due) * 1000))
+
     def wake(self) -> None:
         """End a wait for the next bar: the daemon is stopping."""
         self._woken.set()
