@@ -17,6 +17,7 @@ from typing import NoReturn
 USAGE_ERROR = 64
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+NO_CACHE = "cannot cache function"  # what numba says where no folder for compiled code can be written
 
 VERBS = {
     "run": "the daemon, in the foreground",
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except Exception as error:
+        if str(error).startswith(NO_CACHE):
+            error = cacheless(error)
         if not all(hasattr(error, name) for name in ("what", "where", "next_step")):
             raise
         return tell(error)
@@ -89,6 +92,8 @@ def dispatch(argv: list[str]) -> int:
     before, verb, after = argv[:at], argv[at : at + 1], argv[at + 1 :]
     top = top_parser()
     args = top.parse_args(before)
+    if args.version:
+        verb, after = ["version"], [*verb, *after]
     if args.config_check:
         verb, after = ["check"], ["--mode", "config", *verb, *after]
     if not verb:
@@ -126,6 +131,7 @@ def top_parser() -> Parser:
     )
     add_globals(parser)
     parser.add_argument("--config-check", action="store_true", help="the same as: check --mode config")
+    parser.add_argument("--version", action="store_true", help="the same as: version")
     parser.set_defaults(config=None, state_dir=None, json=False)
     return parser
 
@@ -146,6 +152,14 @@ def nearest(word: str) -> str:
 
     near = get_close_matches(word, present(), n=1)
     return f"; the nearest is {near[0]}" if near else ""
+
+
+def cacheless(error: Exception) -> Exception:
+    """Numba's RuntimeError as one that says what to do."""
+    from avwapd.config.errors import ConfigError
+
+    what, where = "compiled code cannot be kept: no cache folder can be written", str(error)[:200]
+    return ConfigError(what, where, "set AVWAPD_CACHE_DIR to a folder that this user may write")
 
 
 def tell(error: Exception) -> int:

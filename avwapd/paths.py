@@ -62,6 +62,8 @@ class Paths:
 def resolve(state_dir: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Paths:
     """`--state-dir`, else AVWAPD_STATE_DIR, else systemd's folder, else the user's own; makes nothing."""
     env = os.environ if environ is None else environ
+    if state_dir == "":
+        raise ConfigError("--state-dir is empty", "the command line", "name a folder: --state-dir DIR, or leave it out")
     given = state_dir or env.get("AVWAPD_STATE_DIR") or _first(env, "STATE_DIRECTORY")
     state = _absolute(given) if given else _home(env) / ".local" / "state" / "avwapd"
     runtime = _first(env, "RUNTIME_DIRECTORY")

@@ -25,19 +25,27 @@ NOT_POSITIVE = "not_positive"
 HIGH_BELOW_LOW = "high_below_low"
 OUTSIDE_RANGE = "outside_range"
 NEGATIVE_VOLUME = "negative_volume"
+TOO_LARGE = "too_large"
 IMPLAUSIBLE_TIME = "implausible_time"
+MICROSECONDS = "microseconds"
+NANOSECONDS = "nanoseconds"
 OFF_BOUNDARY = "off_boundary"
 FROM_FUTURE = "from_future"
 OUT_OF_ORDER = "out_of_order"
 DUPLICATE_SAME = "duplicate_same"
 DUPLICATE_DIFFERENT = "duplicate_different"
+MOST_PRICE, MOST_VOLUME = 1e12, 1e18  # beyond, ticks and lots could no longer be counted in 64 bits
+MICRO_FROM, NANO_FROM = 10**14, 10**17  # as ms, the years 5138 and 3,170,843
 REASONS: Mapping[str, str] = {
     NOT_FINITE: "a price or the volume is not a finite number",
     NOT_POSITIVE: "a price is zero or negative",
     HIGH_BELOW_LOW: "the high lies below the low",
     OUTSIDE_RANGE: "open or close lies outside low and high",
     NEGATIVE_VOLUME: "the volume is negative",
+    TOO_LARGE: "a price is above 1e12 or the volume above 1e18",
     IMPLAUSIBLE_TIME: "the time lies before 1973; were seconds meant?",
+    MICROSECONDS: "ts_ms looks like microseconds",
+    NANOSECONDS: "ts_ms looks like nanoseconds",
     OFF_BOUNDARY: "the time is not where a bar of this timeframe closes",
     FROM_FUTURE: "the bar closes in the future",
     OUT_OF_ORDER: "an earlier row is newer",
@@ -95,7 +103,10 @@ def check_bars(
             HIGH_BELOW_LOW: high < low,
             OUTSIDE_RANGE: (np.maximum(opened, close) > high) | (np.minimum(opened, close) < low),
             NEGATIVE_VOLUME: volume < 0,
+            TOO_LARGE: (prices > MOST_PRICE).any(axis=0) | (volume > MOST_VOLUME),
             IMPLAUSIBLE_TIME: ts_ms < EARLIEST_MS,
+            MICROSECONDS: (ts_ms >= MICRO_FROM) & (ts_ms < NANO_FROM),
+            NANOSECONDS: ts_ms >= NANO_FROM,
             OFF_BOUNDARY: off,
             FROM_FUTURE: ts_ms > now_ms if now_ms is not None else np.zeros(len(ts_ms), bool),
         }
@@ -146,8 +157,12 @@ def check_bar(
         return OUTSIDE_RANGE
     if volume < 0:
         return NEGATIVE_VOLUME
+    if max(opened, high, low, close) > MOST_PRICE or volume > MOST_VOLUME:
+        return TOO_LARGE
     if ts_ms < EARLIEST_MS:
         return IMPLAUSIBLE_TIME
+    if ts_ms >= MICRO_FROM:
+        return MICROSECONDS if ts_ms < NANO_FROM else NANOSECONDS
     if ts_ms % timeframe_ms if stamps is None else not _among(ts_ms, stamps):
         return OFF_BOUNDARY
     if now_ms is not None and ts_ms > now_ms:

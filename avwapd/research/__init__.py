@@ -16,3 +16,9 @@ class ResearchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.where}. Next: {self.next_step}"
+
+
+class Incomparable(ResearchError):
+    """A run and a backtest that nothing can be said about; neither PASS nor FAIL."""
+
+    exit_code = 78

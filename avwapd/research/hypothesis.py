@@ -24,7 +24,7 @@ def explain(found: Mismatch, row: RunRow) -> tuple[str, str]:
         row_of = found.live_row or found.backtest_row or {}
         when = row_of.get("exit_ts_ms", "")
         return "the venue filled an order otherwise than the fill model does", f"avwapd why {found.symbol} {when}"
-    if found.field in ("config_hash", "symbols", "engine", "bars") or not found.where:
+    if found.field in ("symbols", "engine", "bars") or not found.where:
         return _whole(found, where)
     if found.field == "row" and found.live_row is None:
         what = "a bar of the archive was not decided: dropped at ingestion, or imported after the run"
@@ -45,10 +45,6 @@ def explain(found: Mismatch, row: RunRow) -> tuple[str, str]:
 
 
 def _whole(found: Mismatch, where: str) -> tuple[str, str]:
-    if found.field == "config_hash":
-        return "the configuration is not the run's", "avwapd verify --config FILE"
     if found.field == "engine":
         return "the archive's bars are not what the run was fed", f"avwapd bars check {where}"
-    if found.field in ("bars", "symbols"):
-        return "the archive does not hold the bars of this run", "avwapd bars list"
-    return "the run decided nothing in this window", "avwapd export decisions"
+    return "the archive does not hold the bars of this run", "avwapd bars list"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from avwapd.research import ResearchError
 from avwapd.research.trades import COLUMNS, Trade
 from avwapd.research.wide import SCHEMA
 
@@ -98,7 +100,14 @@ def words_of(schema: pa.Schema) -> list[str] | bool:
 
 def beside(path: Path) -> Path:
     """Where a file grows until it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"no folder can be made there ({error.strerror or error})"
+        raise ResearchError(what, path.parent, "name another place: --out") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        what = "a folder has that name" if path.is_dir() else "the folder cannot be written"
+        raise ResearchError(what, path if path.is_dir() else path.parent, "name another place: --out")
     return path.with_name(f".{path.name}.part")
 
 

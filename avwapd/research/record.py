@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ from avwapd.core import codes
 from avwapd.core.codes import BAR_MISSING
 from avwapd.core.records import BAR, DECISION, FILL, TRANSITION
 from avwapd.research import ResearchError
-from avwapd.store.reader import open_reader
+from avwapd.store.reader import open_reader, reading
 from avwapd.store.rows import InstrumentRow, RunRow
 
 EVER = (-(2**62), 2**62)
@@ -109,11 +109,8 @@ class Record:
 @contextmanager
 def opened(path: Path) -> Iterator[Record]:
     """Read a ledger, also one that is being written."""
-    conn = open_reader(path)
-    try:
+    with reading(path), closing(open_reader(path)) as conn:
         conn.execute("BEGIN")
         runs = tuple(RunRow(*row) for row in conn.execute(queries()["runs"]))
         instruments = tuple(InstrumentRow(*row[1:]) for row in conn.execute(queries()["instruments"]))
         yield Record(conn, path, runs, instruments)
-    finally:
-        conn.close()

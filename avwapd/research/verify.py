@@ -12,7 +12,7 @@ import numpy as np
 from avwapd.config import Config, config_hash
 from avwapd.feeds import FeedError
 from avwapd.feeds.world import Setup
-from avwapd.research import ResearchError, compare
+from avwapd.research import Incomparable, ResearchError, compare
 from avwapd.research.backtest import Result, deciding, replay, warm_bars
 from avwapd.research.certificate import certify
 from avwapd.research.compare import Mismatch, Side
@@ -67,8 +67,11 @@ def verify(
         report.mismatch = said("bars", f"recorded at {row.exchange} {row.timeframe}", str(error))
         return report
     if chosen is None:
-        report.mismatch = said("config_hash", row.config_hash, config_hash(config))
-        return report
+        raise Incomparable(
+            f"the configuration is not the run's: config_hash {config_hash(config)}, the run has {row.config_hash}",
+            f"run {row.run_id}",
+            "verify with the run's own --config and environment: avwapd verify --config FILE",
+        )
     report.notes += chosen.notes
     if chosen.setup.market.symbols != record.symbols:
         report.mismatch = said("symbols", ",".join(record.symbols), ",".join(chosen.setup.market.symbols))
@@ -90,8 +93,10 @@ def _layers(record: Record, row: RunRow, chosen: Chosen, report: Report, first_m
     lowest, highest, _ = record.ask("decided", *EVER).fetchone()
     begin_ms, end_ms, count = record.ask("decided", first_ms, last_ms).fetchone()
     if not count:
-        report.mismatch = said("row", "no decision in the window", "not asked")
-        return
+        where = f"run {row.run_id}"
+        if (first_ms, last_ms) != EVER:
+            where += f", ts_ms {first_ms} to {last_ms}"
+        raise Incomparable("the run decided nothing in the window", where, "avwapd export decisions | cut -d, -f1-4")
     # The archive may hold bars of the asked window that the run never decided.
     begin_ms, end_ms = max(first_ms, lowest), min(last_ms, highest)
     report.overlap = (begin_ms, end_ms)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,8 +37,9 @@ __all__ = ["Archive", "ArchiveError", "Holding", "Written", "named"]
 
 SPAN = {"m": "D", "h": "M", "d": "Y"}  # by the timeframe's last letter: a day, month or year a file
 LOCK_TRIES, LOCK_PAUSE_S = 100, 0.1
+NAMING = "use 1 to 32 signs like BRK.B or BTC/USD: no space, comma, backslash or .. and none of . / - in front"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_SYMBOL = re.compile(r"[^\s,]{1,32}")
+_SYMBOL = re.compile(r"(?![./\\-])(?!.*(\.\.|//))[^\s,\\]{1,31}[^\s,\\/]?(?<!/)")
 
 
 class Holding(NamedTuple):
@@ -68,8 +69,7 @@ class Archive:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Alone among writers; readers need no lock, for a file is replaced whole."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("ab") as lock:
+        with self._lock_file() as lock:
             for left in reversed(range(LOCK_TRIES)):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,6 +80,14 @@ class Archive:
                         raise ArchiveError(what, self.root, "wait for it to end, then try again") from None
                     time.sleep(LOCK_PAUSE_S)
             yield
+
+    def _lock_file(self) -> BinaryIO:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return (self.root / ".lock").open("ab")
+        except OSError as error:
+            what = f"the archive folder cannot be made or written ({error.strerror or error})"
+            raise ArchiveError(what, self.root, "give it to this user, or name another: --state-dir DIR") from error
 
     def write(self, exchange: str, timeframe: str, bars: pa.Table, *, dry_run: bool = False) -> Written:
         """Merge checked bars (in `SCHEMA`, any order); a dry run only says what would become of them."""
@@ -166,10 +174,10 @@ class Archive:
 
 
 def named(symbols: Iterable[str | None], where: object) -> None:
-    """Refuse what cannot name a symbol: in lists symbols stand between commas."""
+    """Refuse what cannot name a symbol: in lists symbols stand between commas, and none may read as a path."""
     for symbol in symbols:
-        if not symbol or not _SYMBOL.fullmatch(symbol):
-            raise ArchiveError(f"{symbol!r} cannot name a symbol", where, "use 1 to 32 signs, no space or comma")
+        if not symbol or not symbol.isprintable() or not _SYMBOL.fullmatch(symbol):
+            raise ArchiveError(f"{symbol!r} cannot name a symbol", where, NAMING)
 
 
 def _spans(ts_ms: NDArray[np.int64], timeframe: str) -> NDArray[np.str_]:

@@ -99,7 +99,7 @@ def _number(cell: object) -> float:
 
 
 def _times(column: pa.ChunkedArray, path: Path, *, any_unit: bool) -> NDArray[np.int64]:
-    """Unix ms UTC from whole numbers (ms, or with `any_unit` by size), dates, or times (no zone: UTC)."""
+    """Unix ms UTC from whole numbers (ms, or with `any_unit` by size), dates, or times (in a CSV with their zone)."""
     kind = column.type
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
@@ -110,6 +110,11 @@ def _times(column: pa.ChunkedArray, path: Path, *, any_unit: bool) -> NDArray[np
         if pa.types.is_date(kind):
             column = column.cast(pa.timestamp("ms"))
         if pa.types.is_timestamp(column.type):
+            if (
+                pa.types.is_timestamp(kind) and kind.tz is None and path.suffix.lower() == ".csv"
+            ):  # a date is one everywhere, a time is not
+                what = "the time column has no zone"
+                raise ArchiveError(what, path, "write Unix ms or ISO 8601 with a zone, such as 2024-01-02T14:45:00Z")
             floored = pc.floor_temporal(column, unit="millisecond")
             return _plain(floored.cast(pa.timestamp("ms", tz=column.type.tz)))
         numbers = _plain(column)

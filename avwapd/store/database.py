@@ -63,7 +63,7 @@ def identify(path: Path, migrations: Migrations, *, create: bool) -> bool:
     try:
         _inspect(path, migrations)
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from error
+        raise migrate.damaged(path, str(error)) from error
     return False
 
 
@@ -74,14 +74,6 @@ def _may_create(path: Path, *, create: bool) -> bool:
     if not create:
         raise LedgerMissing("no ledger yet", path, "start avwapd once, or check --state-dir")
     return True
-
-
-def _damaged(path: Path, verdict: str) -> LedgerDamaged:
-    return LedgerDamaged(
-        f"the ledger is damaged ({verdict})",
-        path,
-        "keep the file as it is and restore a backup: avwapd db restore",
-    )
 
 
 def _inspect(path: Path, migrations: Migrations) -> None:
@@ -95,7 +87,7 @@ def _inspect(path: Path, migrations: Migrations) -> None:
         migrate.refuse_newer(migrate.version_of(conn), path, migrations)
         (verdict,) = conn.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise _damaged(path, verdict)
+            raise migrate.damaged(path, verdict)
     finally:
         conn.close()
 

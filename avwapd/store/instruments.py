@@ -2,18 +2,20 @@
 
 `archive/instruments.json`, sorted by exchange and symbol. Tick and lot count money and quantities exactly
 wherever a position is kept, so they never move on their own: later bars with finer prices leave them as they
-are.
+are, and are told.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from avwapd.store.archive_file import ArchiveError, sync_folder
 FILE = "instruments.json"
 EXACT = 1e-10  # relative: a price this close to a decimal is that decimal
 EQUITY_DECIMALS, CRYPTO_DECIMALS, MOST_DECIMALS = 2, 8, 12
+FEW_BARS, FEW_DIGITS = 100, 4  # of fewer bars a coin's tick is at most 1e-4 of its price's power of ten
 SETTABLE = ("asset", "quote", "tick", "lot", "calendar", "min_qty", "min_notional")
 CRYPTO_EXCHANGES = frozenset(
     ("binance", "binanceus", "bitfinex", "bitstamp", "bybit", "coinbase", "gateio", "gemini", "kraken", "okx")
@@ -32,6 +35,14 @@ QUOTES = frozenset(
     ("USD", "USDT", "USDC", "BUSD", "DAI", "EUR", "GBP", "JPY", "AUD", "CAD", "CHF", "BTC", "ETH", "BNB")
 )
 _PAIR = re.compile(r"(?P<base>[^\s/-]+)[-/](?P<quote>[^\s/-]+)")
+
+
+class Settled(NamedTuple):
+    """What an import says about its symbol's instrument; "" = nothing."""
+
+    note: str = ""
+    warning: str = ""
+    misfit: float = 0.0  # the share of prices that do not fit the tick
 
 
 @dataclass(frozen=True)
@@ -79,9 +90,20 @@ def inferred(
     if asset == "equity":
         tick = step(max(EQUITY_DECIMALS, decimals_of(prices)))
         return Instrument(exchange, symbol, asset, "USD", tick, "1", "1", "0", "XNYS")
-    tick, lot = step(decimals_of(prices)), step(decimals_of(volumes, CRYPTO_DECIMALS))
+    decimals = decimals_of(prices)
+    if 0 < len(volumes) < FEW_BARS and len(prices):
+        usual = FEW_DIGITS - math.floor(math.log10(prices.min()))
+        decimals = max(decimals, min(usual, MOST_DECIMALS))
+    tick, lot = step(decimals), step(decimals_of(volumes, CRYPTO_DECIMALS))
     quote = pair["quote"].upper() if pair else "USD"
     return Instrument(exchange, symbol, asset, quote, tick, lot, lot, "0", "24/7")
+
+
+def misfit(prices: NDArray[np.float64], tick: str) -> float:
+    """The share of the prices that are no whole number of ticks."""
+    size = float(tick)
+    off = np.abs(np.rint(prices / size) * size - prices) > EXACT * prices
+    return float(off.mean()) if len(prices) else 0.0
 
 
 def checked(instrument: Instrument, where: object) -> Instrument:
@@ -113,14 +135,17 @@ class Instruments:
 
     def load(self) -> dict[tuple[str, str], Instrument]:
         """Every instrument by (exchange, symbol)."""
-        if not self.path.exists():
-            return {}
         names = {f.name for f in fields(Instrument)}
         try:
+            if not self.path.exists():
+                return {}
             rows: list[dict[str, str]] = json.loads(self.path.read_bytes())["instruments"]
             found = [Instrument(**row) for row in rows if set(row) <= names]
             if len(found) != len(rows):
                 raise ValueError("a row has unknown fields")
+        except OSError as error:
+            what = f"the instruments file cannot be read ({error.strerror or error})"
+            raise ArchiveError(what, self.path, "give this user the right to read it") from error
         except (ValueError, TypeError, KeyError) as error:
             what = f"the instruments file is damaged ({str(error)[:80]})"
             raise ArchiveError(what, self.path, "restore it from a backup, or move it away and import again") from error
@@ -137,12 +162,16 @@ class Instruments:
         rows = sorted(table, key=lambda row: (row.exchange, row.symbol))
         lines = ",\n".join(json.dumps(asdict(row)) for row in rows)
         beside = self.path.with_name(f".{FILE}.tmp")
-        with beside.open("w") as file:
-            file.write(f'{{"instruments": [\n{lines}\n]}}\n')
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
-        sync_folder(self.path.parent)
+        try:
+            with beside.open("w") as file:
+                file.write(f'{{"instruments": [\n{lines}\n]}}\n')
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            what = f"the instruments file cannot be written ({error.strerror or error}); the old one is as it was"
+            raise ArchiveError(what, self.path, "free space or mend the folder's rights, then do it again") from error
 
 
 def settle(
@@ -152,8 +181,8 @@ def settle(
     prices: NDArray[np.float64],
     volumes: NDArray[np.float64],
     wanted: Mapping[str, str | None],
-) -> str:
-    """Put the symbol's instrument into `table` at its first import, by wish and inference; a note, "" = none.
+) -> Settled:
+    """Put the symbol's instrument into `table` at its first import, by wish and inference.
 
     A later wish that differs is refused: rows elsewhere may be counted in the old tick and lot.
     """
@@ -164,7 +193,8 @@ def settle(
         made = replace(fresh, **wishes)
         made = made if "min_qty" in wishes else replace(made, min_qty=made.lot)
         table[exchange, symbol] = checked(made, "the options")
-        return f"{symbol}: {made.asset} in {made.quote}, tick {made.tick}, lot {made.lot}, {made.calendar}"
+        note = f"{symbol}: {made.asset} in {made.quote}, tick {made.tick}, lot {made.lot}, {made.calendar}"
+        return Settled(note, *_unfit(made, prices))
     for name, value in wishes.items():
         if getattr(known, name) != value:
             raise ArchiveError(
@@ -172,6 +202,14 @@ def settle(
                 FILE,
                 f"leave --{name.replace('_', '-')} out; another {name} needs another state folder",
             )
-    if Decimal(fresh.tick) < Decimal(known.tick):
-        return f"{symbol}: prices as fine as {fresh.tick} came in; its tick stays {known.tick}"
-    return ""
+    return Settled("", *_unfit(known, prices))
+
+
+def _unfit(instrument: Instrument, prices: NDArray[np.float64]) -> tuple[str, float]:
+    share = misfit(prices, instrument.tick)
+    if not share:
+        return "", 0.0
+    fine = step(decimals_of(prices))
+    what = f"{instrument.symbol}: {share:.2%} of the prices do not fit its tick {instrument.tick}, which stays"
+    way_out = f"import all of it into a new state folder with --tick {fine}"
+    return f"{what}; prices as fine as {fine} came in: {way_out}", share

@@ -53,8 +53,16 @@ def newest(migrations: Migrations) -> int:
     return 1 + len(migrations)
 
 
+def damaged(path: Path, verdict: str) -> LedgerDamaged:
+    """One wording for every broken ledger, whoever finds it."""
+    next_step = "copy a backup back (avwapd.db.v*.bak), or keep the file and start a new state folder"
+    return LedgerDamaged(f"the ledger is damaged ({verdict})", path, next_step)
+
+
 def refuse_newer(version: int, path: Path, migrations: Migrations) -> None:
-    """A later program's ledger is not touched."""
+    """A later program's ledger is not touched, nor one whose version no program ever wrote."""
+    if version < 1:
+        raise damaged(path, f"it says version {version}; versions begin with 1")
     if version > newest(migrations):
         raise LedgerNewer(
             f"the ledger has version {version}, this program knows {newest(migrations)}",

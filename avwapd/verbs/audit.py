@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from avwapd.store.audit import CHECKS, audit
-    from avwapd.store.reader import open_reader
+    from avwapd.store.reader import open_reader, reading
 
     database = args.database or resolve(args.state_dir).database
     account, strategy = names(args)
-    with closing(open_reader(database)) as conn:
+    with reading(database), closing(open_reader(database)) as conn:
         conn.execute("BEGIN")
         found = audit(conn, account=account, strategy=strategy)
     if args.json:

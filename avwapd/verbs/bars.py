@@ -28,6 +28,7 @@ examples:
   avwapd bars check --exchange us --timeframe 1d
   avwapd bars export --exchange us --timeframe 1d --symbols SPY,IBM --from 2020-01-01 --out bars.csv
 """
+MISFIT = 0.01  # the share of prices beside the tick from which an import is not simply done
 SHOWN = 20  # lines about one symbol on a terminal; --json has them all
 BROKEN = ("damaged", "duplicate", "disorder")
 SILENT_MS = 900_000  # without a trade, and no gap in a market with sessions
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_import(archive: Archive, args: argparse.Namespace) -> int:
-    """0 where every row is in, 1 where one was refused or a file not understood."""
+    """0 where every row is in, 1 where one was refused or a file not understood, 2 where prices miss the tick."""
     from avwapd.store import StoreError
     from avwapd.verbs.bars_import import import_file
 
@@ -100,7 +101,9 @@ def run_import(archive: Archive, args: argparse.Namespace) -> int:
     if args.json:
         errors = [{"what": e.what, "where": e.where, "next_step": e.next_step} for e in failures]
         print(json.dumps({"imported": [asdict(outcome) for outcome in outcomes], "errors": errors}))
-    return 1 if failures or any(outcome.refused for outcome in outcomes) else 0
+    if failures or any(outcome.refused for outcome in outcomes):
+        return 1
+    return 2 if any(outcome.misfit > MISFIT for outcome in outcomes) else 0
 
 
 def tell_outcome(outcome: Outcome) -> None:
@@ -113,6 +116,8 @@ def tell_outcome(outcome: Outcome) -> None:
     print(head + (f", {len(outcome.refused)} refused" if outcome.refused else ""))
     if outcome.note:
         print(f"  {outcome.note}")
+    if outcome.warning:
+        print(f"  warning: {outcome.warning}", file=sys.stderr)
     for row, ts_ms, reason in outcome.refused[:SHOWN]:
         print(f"  refused row {row}, ts_ms {ts_ms}: {reason} ({WORDS[reason]})", file=sys.stderr)
     if outcome.refused:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from avwapd.config.kinds import TIMEFRAME_MS
+from avwapd.config.kinds import EARLIEST_MS, TIMEFRAME_MS
 from avwapd.feeds.calendar import ALWAYS, BELL, DAY_MS, all_sessions, stamps_of
-from avwapd.feeds.check import PRICES, REASONS, check_bars
+from avwapd.feeds.check import MICRO_FROM, PRICES, REASONS, check_bars
 from avwapd.store.archive import Archive, Written, named
 from avwapd.store.archive_file import ArchiveError, as_table
 from avwapd.store.barfile import BarFile, read_bars
@@ -25,6 +25,8 @@ from avwapd.store.instruments import Instrument, Instruments, inferred, settle
 
 CONFLICT = "differs_from_archive"
 WORDS = {**REASONS, CONFLICT: "the archive holds another bar of this time"}
+ENOUGH = 20  # rows, to tell a file's timeframe from its gaps
+SPARSE_MS = 6 * 3_600_000  # of bars this long a session may hold one: their spacing says nothing
 Ints = NDArray[np.int64]
 Key = tuple[str, str]  # exchange, symbol
 
@@ -43,6 +45,8 @@ class Outcome:
     refused: list[tuple[int, int, str]] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     note: str = ""
+    warning: str = ""
+    misfit: float = 0.0  # the share of prices that do not fit the tick
 
 
 @cache
@@ -79,6 +83,7 @@ def import_file(
     outcomes: list[Outcome] = []
     parts: list[pa.Table] = []
     given: list[Ints] = []
+    spacings: Counter[int] = Counter()
     for name, rows in by_symbol(file, symbol):
         columns = {key: column[rows] for key, column in file.columns.items()}
         outcome = Outcome(str(path), exchange, name, timeframe, len(rows))
@@ -86,21 +91,45 @@ def import_file(
         calendar = calendar_of(table, exchange, name, wishes)
         if stamp == "start":
             columns["ts_ms"] = closes_of(columns["ts_ms"], timeframe, calendar)
+        if timeframe.endswith("d") or calendar == ALWAYS or TIMEFRAME_MS[timeframe] < SPARSE_MS:
+            spacings += spacings_of(columns["ts_ms"])
         stamps = daily_times() if timeframe.endswith("d") and calendar != ALWAYS else None
         checked = check_bars(columns, timeframe_ms=TIMEFRAME_MS[timeframe], stamps=stamps, now_ms=now_ms)
         outcome.refused = [(int(rows[bad.row]), bad.ts_ms, bad.reason) for bad in checked.refused]
         if len(checked.kept):
             good = {key: column[checked.kept] for key, column in columns.items()}
             prices = np.concatenate([good[key] for key in PRICES])
-            outcome.note = settle(table, exchange, name, prices, good["volume"], wishes)
+            said = settle(table, exchange, name, prices, good["volume"], wishes)
+            outcome.note, outcome.warning, outcome.misfit = said
             parts.append(as_table(name, good))
             given.append(rows[checked.kept])
+    refuse_spacing(spacings, timeframe, path)
     if parts and not (strict and any(outcome.refused for outcome in outcomes)):
         bars, rows = pa.concat_tables(parts), np.concatenate(given)
         settle_rows(archive, table, outcomes, bars, rows, strict)
     for outcome in outcomes:
         outcome.reasons = dict(Counter(reason for _, _, reason in outcome.refused))
     return outcomes
+
+
+def spacings_of(ts_ms: Ints) -> Counter[int]:
+    """How often bars that follow each other lie how far apart; times that are none tell nothing."""
+    times = np.unique(ts_ms[(ts_ms >= EARLIEST_MS) & (ts_ms < MICRO_FROM)])
+    return Counter(np.diff(times).tolist())
+
+
+def refuse_spacing(spacings: Counter[int], timeframe: str, path: Path) -> None:
+    """Bars of another timeframe fit some boundaries of this one; let in, they would be thinned or called closed."""
+    wanted = TIMEFRAME_MS[timeframe]
+    if spacings.total() < ENOUGH - 1:
+        return
+    usual, count = max(spacings.items(), key=lambda found: (found[1], found[0] == wanted))
+    if usual == wanted:
+        return
+    name = next((name for name, length in TIMEFRAME_MS.items() if length == usual), "")
+    what = f"most bars lie {name or f'{usual} ms'} apart ({count} of {spacings.total()}), not {timeframe}"
+    next_step = f"import it as --timeframe {name}" if name else f"make {timeframe} bars of it first"
+    raise ArchiveError(f"{what}; nothing was imported", path, next_step)
 
 
 def settle_rows(

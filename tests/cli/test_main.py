@@ -54,7 +54,7 @@ def test_a_verbs_help_has_an_example(tmp_path: Path, verb: str) -> None:
         (("version", "--nope"), "unrecognized arguments: --nope"),
         (("version", "extra"), "unrecognized arguments: extra"),
         (("check", "--mode", "nope"), "invalid choice: 'nope'"),
-        (("check", "--mode", "venue"), "not available in this build"),
+        (("check", "--mode", "venue"), "invalid choice: 'venue'"),
         (("ctl",), "required: VERB"),
         (("ctl", "nope"), "invalid choice: 'nope'"),
         (("ctl", "why", "AAPL", "soon"), "TS must be ts_ms"),
@@ -72,7 +72,22 @@ def test_a_usage_error_is_64_and_names_the_next_step(tmp_path: Path, words: tupl
     assert len(done.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize("words", [("--json", "version"), ("version", "--json")])
+def test_the_help_of_check_offers_what_there_is(tmp_path: Path) -> None:
+    assert "--mode {config}" in avwapd("check", "--help", folder=tmp_path).stdout
+
+
+def test_no_place_for_compiled_code_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numba_says(argv: list[str]) -> int:
+        raise RuntimeError("cannot cache function 'run': no locator available for file 'engine.py'")
+
+    monkeypatch.setattr(cli, "dispatch", numba_says)
+    assert cli.main([]) == 78
+    assert "next: set AVWAPD_CACHE_DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--json", "version"), ("version", "--json"), ("--version", "--json")])
 def test_common_options_stand_on_either_side(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = avwapd(*words, folder=tmp_path)
     assert set(json.loads(done.stdout)) >= {

@@ -17,7 +17,7 @@ HOME = {"HOME": "/h"}
     [
         ("/a", {"AVWAPD_STATE_DIR": "/b", "STATE_DIRECTORY": "/c"}, "/a"),
         (None, {"AVWAPD_STATE_DIR": "/b", "STATE_DIRECTORY": "/c"}, "/b"),
-        ("", {"STATE_DIRECTORY": "/c:/d"}, "/c"),
+        (None, {"STATE_DIRECTORY": "/c:/d"}, "/c"),
         (None, {"AVWAPD_STATE_DIR": "", "STATE_DIRECTORY": ""}, "/h/.local/state/avwapd"),
     ],
 )
@@ -28,6 +28,11 @@ def test_the_state_folder_comes_from_the_first_that_is_set(
     assert paths.state == Path(state)
     assert paths.database == Path(state, "avwapd.db")
     assert paths.socket == Path(state, "control.sock")
+
+
+def test_an_empty_state_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--state-dir is empty"):
+        resolve("", HOME)
 
 
 def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

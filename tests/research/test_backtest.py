@@ -15,7 +15,7 @@ from avwapd import cli
 from avwapd.config import load
 from avwapd.feeds.demo import generate
 from avwapd.feeds.world import build
-from avwapd.research import ResearchError, backtest, compact, equity, scripted
+from avwapd.research import ResearchError, backtest, compact, equity, output, scripted
 from avwapd.research.output import MANIFEST, sha256_of
 from avwapd.research.scripted import Script
 from tests.research import paper
@@ -215,3 +215,12 @@ def test_compact_rows_are_the_cores_own(base: Base) -> None:
     batch = compact.batch(whole.decisions)
     for name in whole.decisions.dtype.names or ():
         assert batch.column(name).to_numpy().tobytes() == whole.decisions[name].tobytes()
+
+
+def test_a_file_where_the_folder_of_results_should_be(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(ResearchError, match="no folder can be made there"):
+        output.write_text(tmp_path / "out" / "trades.csv", "")
+    (tmp_path / "trades.csv").mkdir()
+    with pytest.raises(ResearchError, match="a folder has that name"):
+        output.write_text(tmp_path / "trades.csv", "")

@@ -62,6 +62,23 @@ def test_a_refused_row_is_named_and_the_code_is_one(bars: Run, tmp_path: Path) -
     assert "next:" in err
 
 
+def test_prices_beside_the_tick_are_a_warning_and_the_code_is_two(bars: Run, tmp_path: Path) -> None:
+    bars(*spy(write(tmp_path / "a.csv", columns(5))))
+    finer = columns(5, start=columns(1)["ts_ms"][0] + 5 * STEP, price=100.0625)
+    code, out, err = bars(*spy(write(tmp_path / "b.csv", finer)))
+    assert (code, "5 of 5 bars added" in out) == (2, True)
+    assert "warning: SPY: 100.00% of the prices do not fit its tick 0.01" in err
+    assert "--tick 0.0001" in err
+
+
+def test_a_file_where_the_state_folder_should_be(bars: Run, tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    code, _, err = bars(*spy(write(tmp_path / "a.csv", columns(5))))
+    assert code == 1
+    assert "archive folder cannot be made or written" in err
+    assert "next: give it to this user" in err
+
+
 def test_strict_refuses_all(bars: Run, tmp_path: Path) -> None:
     given = columns(5)
     given["low"][2] = math.nan

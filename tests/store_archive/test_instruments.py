@@ -50,8 +50,16 @@ def test_ticks() -> None:
     one = np.ones(1)
     assert inferred("us", "A", one, one).tick == "0.01"
     assert inferred("us", "A", np.array([66.0625]), one).tick == "0.0001"
-    assert inferred("binance", "A-BTC", np.array([4.070000000000001e-05, 3e-05]), one).tick == "0.0000001"
+    many = np.ones(100)
+    assert inferred("binance", "A-BTC", np.array([4.070000000000001e-05, 3e-05]), many).tick == "0.0000001"
     assert inferred("binance", "A-BTC", np.array([1.5e-10]), np.array([1 / 3])).lot == "0.00000001"
+
+
+@pytest.mark.parametrize(
+    ("bars", "price", "tick"), [(4, 1.0, "0.0001"), (4, 50_000.0, "1"), (4, 3e-5, "0.000000001"), (100, 1.0, "1")]
+)
+def test_few_bars_of_a_coin_do_not_make_a_coarse_tick(bars: int, price: float, tick: str) -> None:
+    assert inferred("binance", "A-BTC", np.full(4 * bars, price), np.ones(bars)).tick == tick
 
 
 def test_the_first_import_fixes_them_and_later_ones_say_so(tmp_path: Path) -> None:
@@ -62,7 +70,9 @@ def test_the_first_import_fixes_them_and_later_ones_say_so(tmp_path: Path) -> No
     finer = columns(3, start=1_704_220_200_000, price=100.0625)
     later = put(archive, write(tmp_path / "b.parquet", finer))
     assert later.added == 3
-    assert "its tick stays 0.01" in later.note
+    assert "do not fit its tick 0.01, which stays" in later.warning
+    assert later.warning.endswith("--tick 0.0001")
+    assert later.misfit == 1.0
     assert Instruments(archive.root).path.read_bytes() == before
 
 
