@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from avwapd.config.sections import MAX_LINES, Config
 
@@ -26,7 +27,24 @@ def _user_named(config: Config) -> bool:
     return "user" in (config.anchors.level, *config.anchors.extra)
 
 
+def _venue_near(config: Config) -> bool:
+    """The venue is on this machine: no packet leaves it."""
+    kind, _, rest = config.embedded.venue.partition(":")
+    if kind != "tcp":
+        return True
+    host = rest.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 RULES = (
+    Rule(
+        ("network.allowed", "embedded.venue"),
+        lambda c: c.network.allowed or _venue_near(c),
+        "must be on this machine (127.0.0.1, ::1, localhost) while network.allowed is false",
+    ),
     Rule(
         ("run.window_from", "run.window_to"),
         lambda c: c.run.window_from is None or c.run.window_to is None or c.run.window_from <= c.run.window_to,

@@ -80,6 +80,7 @@ def refusal(folder: Path, text: str | bytes, **environ: str) -> ConfigError:
         # between settings
         ("[run]\nwindow_from = 2024-05-03\nwindow_to = 2024-05-02", "run.window_to must not lie before"),
         ("[signal]\nallow_long = false", "signal.allow_long must be true"),
+        ('[embedded]\nvenue = "tcp:198.51.100.1:80"', "embedded.venue must be on this machine"),
         ("[anchors]\nextra = ['session']", "anchors.extra must not repeat"),
         ("[anchors]\nlevel = 'user'", "need each other"),
         ("[anchors.user]\nAAPL = [2024-05-02]", "need each other"),
