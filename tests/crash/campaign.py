@@ -89,8 +89,8 @@ class Reference:
 
 
 def schedule(random: Random, count: int) -> list[str]:
-    """Half of the kills at random moments, the others at the four points in turn."""
-    points = [POINTS[i % len(POINTS)] for i in range(count // 2)]
+    """Half of the kills at random moments, the others at the four points in turn, the rarest to come about first."""
+    points = [POINTS[-1 - i % len(POINTS)] for i in range(count // 2)]
     kinds = points + ["random"] * (count - len(points))
     random.shuffle(kinds)
     return kinds

@@ -38,7 +38,7 @@ def test_twenty_kills(tmp_path: Path, house_report: list[str]) -> None:
 def test_two_hundred_kills_in_a_real_market(tmp_path: Path, house_report: list[str]) -> None:
     play = market.real(tmp_path / "shared")
     checked = [(LOSSY, 28), (LATE, 28)] * 2
-    unchecked = [(UNCHECKED, 15), (UNCHECKED_LATE, 15)] * 4
+    unchecked = [(UNCHECKED, 16), (UNCHECKED_LATE, 16)] * 4
     outcomes = run(tmp_path, play, checked + unchecked, house_report, span_s=2.0)
     kills = sum((outcome.kills for outcome in outcomes), campaign.Counter())
     assert kills.total() >= 200
