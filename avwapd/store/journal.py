@@ -20,7 +20,7 @@ import numpy as np
 from avwapd.core import codes, engine, records
 from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
 from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
-from avwapd.core.records import BAR, REPORT
+from avwapd.core.records import REPORT
 from avwapd.store import StoreError, VenueUnknown
 from avwapd.store.ids import client_id, is_ours
 from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, StepRows
@@ -383,8 +383,3 @@ def layout() -> str:
     """Changes whenever a record of the engine's memory does."""
     parts = (records.STATE, records.PORTFOLIO, records.BAR)
     return f"{zlib.crc32(repr([part.descr if part.names else part for part in parts]).encode()):08x}"
-
-
-def empty_barrier() -> Any:
-    """A BAR array of no rows."""
-    return np.zeros(0, BAR)

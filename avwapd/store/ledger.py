@@ -176,12 +176,6 @@ def live(conn: Connection) -> list[Request]:
     return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_live']}").fetchall()]
 
 
-def request_by_cid(conn: Connection, cid: str) -> Request | None:
-    """The outbox row with this id, in any state."""
-    row = conn.execute(f"{SQL['requests']} {SQL['where_cid']}", (cid,)).fetchone()
-    return Request(*row) if row else None
-
-
 def request(conn: Connection, symbol_id: int, intent: int) -> Request | None:
     """The outbox row of this intent, in any state."""
     row = conn.execute(f"{SQL['requests']} {SQL['where_intent']}", (symbol_id, intent)).fetchone()

@@ -156,9 +156,6 @@ WHERE x.state IN ('NEW', 'SENDING', 'UNKNOWN') ORDER BY x.created_seq, x.id;
 -- name: where_live
 WHERE x.kind <> 'cancel' AND x.state IN ('ACKED', 'PARTIAL') ORDER BY x.created_seq, x.id;
 
--- name: where_cid
-WHERE x.cid = ?;
-
 -- name: where_intent
 WHERE x.symbol_id = ? AND x.intent = ?;
 
