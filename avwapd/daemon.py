@@ -125,7 +125,8 @@ class Daemon:
 
     async def _run(self, venue: EmbeddedVenue, pending: list[Request]) -> None:
         room = self.config.queues.symbols
-        self.symbols = Symbols(self.journal, self.writer, self._doors.clock, self._publish, room=room)
+        clock = self._doors.clock
+        self.symbols = Symbols(self.journal, self.writer, clock, self._publish, self._claim, room=room)
         with closing(self.symbols):
             await self._act(venue, pending)
 
@@ -205,6 +206,9 @@ class Daemon:
         log.info("the feed is done: %d decisions, %d fills", self.story.decided, self.story.fills)
         if self.once:
             self.stop("the finite feed is done and everything is settled")
+
+    async def _claim(self, rows: StepRows) -> None:
+        await self.router.claim(rows)
 
     def _publish(self, rows: StepRows) -> None:
         """Committed: now it may leave."""

@@ -26,7 +26,7 @@ from avwapd.store import ledger, notes, rows
 from avwapd.store.journal import Act
 from avwapd.store.rows import StepRows
 from avwapd.store.sql import Connection
-from avwapd.store.writer import Writer
+from avwapd.store.writer import Receipt, Writer
 from avwapd.venues import port
 from avwapd.venues.port import Venue, VenueDoubt, VenueOrder, VenueRefused
 
@@ -71,6 +71,8 @@ class Router:
         self._killed = killed
         self._market_ms = market_ms
         self._queue: deque[tuple[int, int]] = deque()
+        self._claimed: dict[tuple[int, int], Receipt] = {}
+        self._idle = False
         self._doubts: dict[tuple[int, int], Doubt] = {}
         self._settlers: list[anyio.Event] = []
         self._bell = anyio.Event()
@@ -81,6 +83,19 @@ class Router:
         self._expected: list[rows.Request] = []
 
     # ------------------------------------------------------------------------------------------- from inside
+
+    async def claim(self, step: StepRows) -> None:
+        """An idle router marks its next request SENDING in the decision's own commit, which costs nothing there.
+
+        Only where the venue refuses duplicates: elsewhere a row that is SENDING without having been sent costs a
+        symbol its halt, so there it stays NEW until the call is due.
+        """
+        if not (step.effects and self._idle and self.venue.refuses_duplicates):
+            return
+        symbol, intent = step.effects[0].symbol_id, step.effects[0].intent
+        if self._holding or self._queue or self._claimed or self._doubts or self._frozen(symbol) or self._killed():
+            return
+        self._claimed[symbol, intent] = await self._writer.post(partial(self._mark_sending, symbol, intent))
 
     def take(self, step: StepRows) -> None:
         """Committed effects. A machine has at most a few requests open, so the queue is bounded by their number."""
@@ -152,8 +167,10 @@ class Router:
                 await self._symbols.settled()
                 if self._settle_now():
                     continue
+            self._idle = True
             with anyio.move_on_after(self._patience()):
                 await self._bell.wait()
+            self._idle = False
 
     def _settle_now(self) -> bool:
         """Let those go who wait for quiet; True where there is more to do first."""
@@ -219,10 +236,11 @@ class Router:
 
     async def _send(self, symbol: int, intent: int) -> None:
         """One request: SENDING is durable before the call, the outcome is known or in doubt after it."""
-        if self._opens_risk(symbol, intent) and self._killed():
+        claim = self._claimed.pop((symbol, intent), None)
+        if claim is None and self._opens_risk(symbol, intent) and self._killed():
             await self._refuse_row(symbol, intent, "DENIED", "the kill switch is on")
             return
-        row = await self._writer.submit(partial(self._mark_sending, symbol, intent))
+        row = await (claim or await self._writer.post(partial(self._mark_sending, symbol, intent))).wait()
         if row is None:
             return
         if self._market_ms() > row.due_ts_ms and row.purpose == "entry" and row.kind == "submit":

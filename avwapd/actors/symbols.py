@@ -6,7 +6,7 @@ process waits instead. The publisher lets effects, log lines and receipts out on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import anyio
@@ -20,13 +20,16 @@ from avwapd.store.rows import StepRows
 from avwapd.store.writer import Receipt, Writer
 
 Publish = Callable[[StepRows], None]
+Claim = Callable[[StepRows], Awaitable[None]]  # may add to the commit that is being put together
 Receipts = list[tuple[StepRows | None, Receipt]]
 
 
 class Symbols:
     """`room` bounds the queue of inputs and the queue of commits under way alike."""
 
-    def __init__(self, journal: Journal, writer: Writer, clock: Clock, publish: Publish, *, room: int) -> None:
+    def __init__(
+        self, journal: Journal, writer: Writer, clock: Clock, publish: Publish, claim: Claim, *, room: int
+    ) -> None:
         self.journal = journal
         self.room = room
         self.in_flight = 0  # mails taken in whose rows are not yet published
@@ -34,6 +37,7 @@ class Symbols:
         self._writer = writer
         self._clock = clock
         self._publish = publish
+        self._claim = claim
         self._send, self._receive = anyio.create_memory_object_stream[Mail](room)
         self._out, self._published = anyio.create_memory_object_stream[tuple[Mail, Receipts]](room)
         self._idle = anyio.Event()
@@ -69,6 +73,7 @@ class Symbols:
                 receipts: Receipts = []
                 for rows in self._fold(mail):
                     receipts.append((rows, await self._writer.post(partial(ledger.record_step, rows=rows))))
+                    await self._claim(rows)
                 if isinstance(mail, Probe):
                     beat = partial(notes.beat, ts_ms=self._clock.now_ms(), body=mail.body)
                     receipts.append((None, await self._writer.post(beat)))

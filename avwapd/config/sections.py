@@ -22,7 +22,7 @@ from avwapd.config.kinds import (
     Text,
     Whole,
 )
-from avwapd.core.codes import ANCHORS, SETUPS
+from avwapd.core.codes import ANCHORS, DAILY_ANCHORS, SETUPS
 
 # Above every setting, compiled in: what no configuration can raise.
 CEILING_ORDER_NOTIONAL: Mapping[str, float] = {
@@ -41,6 +41,8 @@ ENTRY_TYPES = ("limit", "market")
 SIZINGS = ("volatility_proxy", "risk_per_trade")
 CURRENCIES = tuple(CEILING_ORDER_NOTIONAL)
 MAX_LINES = 8  # anchored lines a symbol
+ADJUSTMENTS = ("splits_and_dividends", "splits", "none")
+MAX_SCAN_ANCHORS = 32
 
 SYMBOL = Text(r"[A-Za-z0-9](?:[A-Za-z0-9_/:-]|\.(?!\.)){0,39}", "a symbol like AAPL or BTC/USDT")
 NAME = Text(r"[a-z0-9][a-z0-9_-]{0,31}", "a short name of a-z, 0-9, - and _")
@@ -58,8 +60,11 @@ Factor = A[float, Number(0.5, 1, "factor")]
 Minutes = A[float, Number(0, 1440, "minutes")]
 Seconds = A[float, Number(0, 86_400, "seconds")]
 Money = A[float, Number(0, 1e12, "in the equity currency")]
+Weight = A[float, Number(-1e6, 1e6, "points")]
 Bound = A[int, Whole(1, 1_000_000, "items")]
 AnchorWord = Choice(ANCHORS[1:])
+ScanAnchorWord = Choice(DAILY_ANCHORS[1:])
+Days = A[int, Whole(1, 2000, "daily bars")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +243,101 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    exchange: A[str, EXCHANGE]
+    index: A[str, SYMBOL]
+    adjust: A[str, Choice(ADJUSTMENTS)]
+    allow_long: Switch
+    allow_short: Switch
+    window_bars: A[int, Whole(100, 2000, "daily bars")]
+    listing_gap_sessions: A[int, Whole(1, 10_000, "sessions")]
+    outlier_pct: A[float, Number(1, 10_000, "percent")]
+    stale_fraction: Fraction
+    bad_tickers: A[tuple[str, ...], List(SYMBOL, 20_000)]
+    sector_funds: A[Mapping[str, str], Table(Text(r"[^\0\n]{1,64}", "a sector's name"), SYMBOL, 64)]
+    # step 1: universe
+    min_price_usd: Money
+    min_volume: A[float, Number(0, 1e12, "shares")]
+    min_dollar_volume_usd: Money
+    volume_days: Days
+    top_sectors: A[int, Whole(1, 64, "sectors")]
+    max_symbols: A[int, Whole(1, 100_000, "symbols")]
+    # steps 2 to 4: regime, earnings, history, weeks
+    regime: Switch
+    regime_days: Days
+    earnings: Switch
+    earnings_days: A[int, Whole(0, 60, "calendar days")]
+    min_bars: Days
+    weekly_min_days: Days
+    weekly_fast_weeks: A[int, Whole(1, 400, "weeks")]
+    weekly_slow_weeks: A[int, Whole(1, 400, "weeks")]
+    # steps 5 and 6: trend and volatility
+    fast_days: Days
+    slow_days: Days
+    trend_slope_days: Days
+    atr_days: Days
+    adx_days: Days
+    min_atr_usd: Money
+    max_atr_pct: Percent
+    atr_median_days: Days
+    atr_median_factor: A[float, Number(0, 100, "factor")]
+    score_slope_weight: Weight
+    score_adx_weight: Weight
+    score_atr_weight: Weight
+    # step 7: anchors
+    anchors: A[Mapping[str, int], Table(ScanAnchorWord, Whole(0, 1_000_000, "priority"), MAX_SCAN_ANCHORS)]
+    anchor_days: Days
+    gap_pct: Percent
+    breakout_volume_factor: A[float, Number(0, 1000, "factor")]
+    breakout_volume_days: Days
+    breakout_range_fraction: Fraction
+    breakout_high_days: Days
+    swing_days: Days
+    swing_k: A[int, Whole(1, 60, "bars")]
+    avwap_slope_bars: Days
+    min_slope_fraction: A[float, Number(-1, 1, "fraction of the line")]
+    max_short_slope_fraction: A[float, Number(-1, 1, "fraction of the line")]
+    max_distance_pct: Percent
+    trend_weight: Weight
+    near_bonus: Weight
+    near_low_pct: Percent
+    near_high_pct: Percent
+    reclaim_bonus: Weight
+    confluence_pct: Percent
+    pinch_pct: Percent
+    # step 8: levels; the stop's other factors are those of [stop]
+    stop_swing_days: Days
+    floor_days: Days
+    # labels and file
+    control_pct: Percent
+    acceptance_closes: Days
+    balanced_pct: Percent
+    extended_pct: Percent
+    gap_reset_days: Days
+    sector_days: Days
+    composite_rank: Switch
+    composite_trend_weight: Weight
+    composite_distance_weight: Weight
+    composite_slope_weight: Weight
+    max_rows: A[int, Whole(1, 100_000, "rows")]
+    execute_rows: A[int, Whole(0, 100_000, "rows")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universe:
+    url: A[str, Text(r"(?:https?://[^\s]{1,2000})?", "an http or https address, or empty")]
+    max_shrink_fraction: Fraction
+    class_shares: A[Mapping[str, str], Table(SYMBOL, SYMBOL, 10_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchlist:
+    use: Switch
+    required: Switch
+    execute_only: Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     run: Run
     signal: Signal
@@ -255,4 +355,7 @@ class Config:
     embedded: Embedded
     log: Log
     heartbeat: Heartbeat
+    scan: Scan
+    universe: Universe
+    watchlist: Watchlist
     origins: Mapping[str, str]  # "gates.open_delay_min" -> the layer it came from

@@ -203,6 +203,54 @@ ACTS = ("", "halt", "resume", "flatten", "rearm", "drain")
 ) = range(8)
 ANCHORS = ("", "session", "week", "month", "year", "user", "swing_low", "swing_high")
 
+# Anchor kinds of the daily scan: the six of its default rules first.
+(
+    DAILY_NONE,
+    DAILY_YTD,
+    DAILY_GAP,
+    DAILY_VOL_BREAKOUT,
+    DAILY_MTD,
+    DAILY_SWING_LOW,
+    DAILY_SWING_HIGH,
+    DAILY_QTD,
+    DAILY_WTD,
+    DAILY_PRIOR_HIGH,
+    DAILY_PRIOR_LOW,
+    DAILY_YEAR_HIGH,
+    DAILY_YEAR_LOW,
+    DAILY_CONFIRMED_LOW,
+    DAILY_CONFIRMED_HIGH,
+    DAILY_EARNINGS,
+    DAILY_IPO,
+    DAILY_ALL_TIME_HIGH,
+    DAILY_HIGHEST_VOLUME,
+    DAILY_HANDOFF,
+    DAILY_USER,
+) = range(21)
+DAILY_ANCHORS = (
+    "",
+    "YTD",
+    "Gap",
+    "VolBreakout",
+    "MTD",
+    "SwingLow",
+    "SwingHigh",
+    "QTD",
+    "WTD",
+    "PriorSessionHigh",
+    "PriorSessionLow",
+    "High52w",
+    "Low52w",
+    "ConfirmedLow",
+    "ConfirmedHigh",
+    "Earnings",
+    "IPO",
+    "AllTimeHigh",
+    "HighestVolume",
+    "Handoff",
+    "User",
+)
+
 # What the compiled engine returns.
 OK, ERROR_TRANSITION, ERROR_CAPACITY, ERROR_OVERFILL, ERROR_UNKNOWN_ORDER, ERROR_ORDER = 0, 1, 2, 3, 4, 5
 ERRORS = (

@@ -63,6 +63,10 @@ def test_sent_before_the_commit(expected: Outcome, tmp_path: Path, monkeypatch: 
         await self.venue.send(as_request(row))
         await self._writer.submit(partial(self._mark_sending, symbol, intent))
 
+    async def unclaimed(self: Any, step: Any) -> None:
+        pass
+
+    monkeypatch.setattr(Router, "claim", unclaimed)
     monkeypatch.setattr(Router, "_send", hasty)
     assert "never sent" in notices(PLAN, expected, tmp_path, WINDOWS)
 
