@@ -338,6 +338,18 @@ class Watchlist:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio:
+    bell_year_sessions: A[int, Whole(1, 366, "sessions")]
+    day_year_sessions: A[int, Whole(1, 366, "sessions")]
+    risk_free_fraction: A[float, Number(-0.5, 1, "fraction a year")]
+    rolling_sessions: A[int, Whole(1, 10_000, "sessions")]
+    rolling_step: A[int, Whole(1, 10_000, "sessions")]
+    bootstrap_draws: A[int, Whole(1, 100_000, "draws")]
+    bootstrap_block: A[float, Number(1, 10_000, "sessions")]
+    random_entry_draws: A[int, Whole(0, 10_000, "backtests")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     run: Run
     signal: Signal
@@ -358,4 +370,5 @@ class Config:
     scan: Scan
     universe: Universe
     watchlist: Watchlist
+    portfolio: Portfolio
     origins: Mapping[str, str]  # "gates.open_delay_min" -> the layer it came from
