@@ -43,6 +43,22 @@ class Paths:
         return self.state / "archive"
 
     @property
+    def universe(self) -> Path:
+        return self.state / "universe"
+
+    @property
+    def lists(self) -> Path:
+        return self.state / "lists"
+
+    @property
+    def scans(self) -> Path:
+        return self.state / "scan"
+
+    @property
+    def watchlist(self) -> Path:
+        return self.state / "watchlist.json"
+
+    @property
     def heartbeat(self) -> Path:
         return self.state / "heartbeat.json"
 

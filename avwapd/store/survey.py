@@ -18,7 +18,7 @@ NEW_LISTING = 60  # sessions
 
 
 class Finding(NamedTuple):
-    """One oddity. kind: gap, new_listing, duplicate, disorder, outlier, split."""
+    """One oddity. kind: gap, new_listing, duplicate, disorder, outlier, split, and of days no_session, unfit, stale."""
 
     kind: str
     from_ms: int  # the bar before it
@@ -50,10 +50,11 @@ class Grid(NamedTuple):
 def survey(columns: dict[str, NDArray[Any]], grid: Grid) -> list[Finding]:
     """Oddities in bars of one symbol as stored: columns ts_ms, open and close, shape (n,)."""
     ts_ms = columns["ts_ms"]
-    return [*_order(ts_ms), *_gaps(ts_ms, grid), *_jumps(ts_ms, columns["open"], columns["close"], grid)]
+    return [*disorder(ts_ms), *_gaps(ts_ms, grid), *_jumps(ts_ms, columns["open"], columns["close"], grid)]
 
 
-def _order(ts_ms: NDArray[np.int64]) -> Iterator[Finding]:
+def disorder(ts_ms: NDArray[np.int64]) -> Iterator[Finding]:
+    """Bars that stand twice or in the wrong place."""
     step = np.diff(ts_ms)
     for row in np.flatnonzero(step <= 0):
         kind = "duplicate" if step[row] == 0 else "disorder"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avwapd.config.kinds import TIMEFRAME_MS, Unfit, moment_ms
 from avwapd.paths import resolve
@@ -17,7 +15,6 @@ from avwapd.verbs.tables import moment, table
 
 if TYPE_CHECKING:
     from avwapd.store.archive import Archive, Holding
-    from avwapd.store.survey import Finding, Grid
     from avwapd.verbs.bars_import import Outcome
 
 EXAMPLE = """\
@@ -26,17 +23,17 @@ examples:
   avwapd bars import old.csv --exchange us --symbol IBM --timeframe 1d --stamp start
   avwapd bars list
   avwapd bars check --exchange us --timeframe 1d
+  avwapd bars actions factors/*.csv --exchange us
+  avwapd bars actions --list --exchange us --symbol AAPL
   avwapd bars export --exchange us --timeframe 1d --symbols SPY,IBM --from 2020-01-01 --out bars.csv
 """
 MISFIT = 0.01  # the share of prices beside the tick from which an import is not simply done
 SHOWN = 20  # lines about one symbol on a terminal; --json has them all
-BROKEN = ("damaged", "duplicate", "disorder")
-SILENT_MS = 900_000  # without a trade, and no gap in a market with sessions
 SETTABLE = ("asset", "quote", "tick", "lot", "calendar", "min_qty", "min_notional")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    acts = parser.add_subparsers(dest="act", required=True, metavar="import|list|check|export")
+    acts = parser.add_subparsers(dest="act", required=True, metavar="import|list|check|actions|export")
     put = acts.add_parser("import", help="files of bars into the archive", epilog=EXAMPLE)
     put.add_argument("files", nargs="+", type=Path, metavar="FILE", help="Parquet, Feather or CSV")
     put.add_argument("--exchange", required=True)
@@ -49,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seen = acts.add_parser("list", help="what is there", epilog=EXAMPLE)
     look = acts.add_parser("check", help="gaps, duplicates, outliers, probable splits", epilog=EXAMPLE)
     look.add_argument("--strict", action="store_true", help="an oddity is a failure")
+    split = acts.add_parser("actions", help="splits and dividends into the archive", epilog=EXAMPLE)
+    split.add_argument("files", nargs="*", type=Path, metavar="FILE", help="factor files, or lists of events, as CSV")
+    split.add_argument("--exchange", required=True)
+    split.add_argument("--symbol", help="whose factors one file holds, instead of the file's name; with --list, whose")
+    split.add_argument("--replace", action="store_true", help="the file is right where it contradicts what is there")
+    split.add_argument("--list", action="store_true", help="what is there")
     take = acts.add_parser("export", help="bars to a file", epilog=EXAMPLE)
     take.add_argument("--out", required=True, type=Path, metavar="FILE", help="Parquet, Feather or CSV")
     for act, needed in ((seen, False), (look, False), (take, True)):
@@ -63,7 +66,15 @@ def run(args: argparse.Namespace) -> int:
     from avwapd.store.archive import Archive
 
     archive = Archive(resolve(args.state_dir).archive)
-    acts = {"import": run_import, "list": run_list, "check": run_check, "export": run_export}
+    if args.act == "actions":
+        from avwapd.verbs.bars_actions import run_actions
+
+        return run_actions(archive, args)
+    if args.act == "check":
+        from avwapd.verbs.bars_check import run_check
+
+        return run_check(archive, args)
+    acts = {"import": run_import, "list": run_list, "export": run_export}
     return acts[args.act](archive, args)
 
 
@@ -131,7 +142,7 @@ def progress(text: str) -> None:
         print(f"\r\033[K{text}\r", end="", file=sys.stderr, flush=True)
 
 
-# ------------------------------------------------------------- list, check
+# -------------------------------------------------------------------- list
 
 
 def wanted_holdings(archive: Archive, args: argparse.Namespace) -> list[Holding]:
@@ -154,64 +165,6 @@ def run_list(archive: Archive, args: argparse.Namespace) -> int:
         ]
         print("\n".join(table(shown)))
     return 0
-
-
-def run_check(archive: Archive, args: argparse.Namespace) -> int:
-    """0 nothing odd, 1 damage, 2 oddities (with --strict also 1)."""
-    report: list[dict[str, Any]] = []
-    for held, findings in surveyed(archive, args):
-        kinds = Counter(finding.kind for finding in findings)
-        report.append({**held, "kinds": dict(sorted(kinds.items())), "findings": [f._asdict() for f in findings]})
-        if not args.json:
-            counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing odd"
-            print(f"{held['where']}: {counted}")
-            for finding in findings[:SHOWN]:
-                print(f"  {finding.kind:<11} {moment(finding.to_ms)}  {finding.detail}")
-            if len(findings) > SHOWN:
-                print(f"  … and {len(findings) - SHOWN} more: --json shows all")
-    code = verdict({kind for held in report for kind in held["kinds"]}, args.strict)
-    if args.json:
-        print(json.dumps({"result": ("ok", "fail", "warn")[code], "checked": report}))
-    return code
-
-
-def verdict(kinds: set[str], strict: bool) -> int:
-    if kinds & set(BROKEN) or (kinds and strict):
-        return 1
-    return 2 if kinds else 0
-
-
-def surveyed(archive: Archive, args: argparse.Namespace) -> Iterator[tuple[dict[str, Any], list[Finding]]]:
-    """Damaged files where there are any, else every symbol."""
-    from avwapd.store.instruments import Instruments
-    from avwapd.store.survey import Finding, survey
-
-    damaged = archive.damaged(args.exchange, args.timeframe)
-    for error in damaged:
-        yield {"where": error.where}, [Finding("damaged", 0, 0, f"{error.what}; {error.next_step}")]
-    if damaged:
-        return  # the rest can only be judged once these are mended
-    instruments = Instruments(archive.root).load()
-    for held in wanted_holdings(archive, args):
-        progress(f"{held.exchange} {held.symbol} {held.timeframe}")
-        bars = archive.read(held.exchange, held.timeframe, [held.symbol])
-        columns = {name: bars[name].to_numpy() for name in ("ts_ms", "open", "close")}
-        known = instruments.get((held.exchange, held.symbol))
-        grid = grid_of(known.calendar if known else "24/7", held)
-        where = f"{held.exchange} {held.symbol} {held.timeframe}"
-        yield {"where": where, **held._asdict()}, survey(columns, grid)
-
-
-def grid_of(calendar: str, held: Holding) -> Grid:
-    """Where bars of this symbol may close."""
-    from avwapd.feeds.calendar import ALWAYS, sessions, stamps_of
-    from avwapd.store.survey import Grid
-
-    step = TIMEFRAME_MS[held.timeframe]
-    times = sessions(calendar, held.first_ms, held.last_ms)
-    stamps = stamps_of(calendar, times) if held.timeframe.endswith("d") else None
-    bell = calendar != ALWAYS
-    return Grid(step, times["open_ms"], times["close_ms"], stamps, SILENT_MS // step if bell else 0, bell)
 
 
 # ------------------------------------------------------------------ export

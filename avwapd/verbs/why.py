@@ -1,4 +1,7 @@
-"""One decision in words: bar, AVWAP, every gate's verdict, the first that blocked, what was ordered."""
+"""One decision in words: bar, AVWAP, every gate's verdict, the first that blocked, what was ordered.
+
+With --scan: why a symbol was a candidate of a day's scan, or where it fell out.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ examples:
   avwapd why BIRCH 1763480100000
   avwapd why AAPL 2024-05-02T13:35:00Z --json
   avwapd why SPY 1714656900000 --backtest bt
+  avwapd why AAPL 2012-03-09 --scan
 """
 GATE = "gate_"
 
@@ -26,9 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("symbol", metavar="SYMBOL")
     parser.add_argument("ts", metavar="TS", help="the bar's close: ts_ms, or a time with its zone")
     parser.add_argument("--backtest", type=Path, metavar="DIR", help="from a backtest's files, not from the ledger")
+    parser.add_argument("--scan", action="store_true", help="the scan of a day, computed again; TS is its date")
+    parser.add_argument("--rules-only", action="store_true", help="with --scan: as `avwapd scan --rules-only`")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.scan:
+        from avwapd.verbs.why_scan import run as run_scan
+
+        return run_scan(args)
     try:
         ts_ms = moment_ms(args.ts)
     except Unfit as unfit:

@@ -1,0 +1,161 @@
+"""The scan, session after session: what it would have said on each evening, from what was known that evening."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from avwapd.config import Config
+from avwapd.feeds.daily import DailyMarket
+from avwapd.research import ResearchError, output
+from avwapd.scan.result import Member
+from avwapd.scan.run import Row, ScanInputs, ScanResult, scan
+
+FILE = "historical_candidates.parquet"
+Progress = Callable[[int, int], None]
+DATES = ("scan_date", "anchor_date")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a scan is told besides bars. universes: (date yyyymmdd, members by symbol), oldest first."""
+
+    universes: Sequence[tuple[int, Mapping[str, Member]]]
+    earnings: Any = None
+    bad: Mapping[str, str] = field(default_factory=dict)
+    listing: Mapping[str, str] = field(default_factory=dict)
+
+    def members(self, day: int) -> tuple[int, Mapping[str, Member]]:
+        """The newest snapshot at or before the day; before the first one, the first: survivors, and it is said."""
+        dates = [at for at, _ in self.universes]
+        return self.universes[max(bisect.bisect_right(dates, day) - 1, 0)]
+
+
+@dataclass
+class Walk:
+    """What the walk came to."""
+
+    sessions: int = 0
+    rows: int = 0
+    empty: Counter[str] = field(default_factory=Counter)  # sessions without candidates, by reason
+    fallen: Counter[str] = field(default_factory=Counter)  # symbol-days, by step
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: ScanResult) -> None:
+        self.sessions += 1
+        self.rows += len(result.rows)
+        if not result.rows:
+            self.empty[result.reason or "no symbol passed"] += 1
+        self.fallen.update(fallen.step for fallen in result.out)
+        self.warnings.update(result.warnings)
+
+
+def session_dates(market: DailyMarket, first: int, last: int) -> list[int]:
+    """Dates (yyyymmdd) of the sessions in [first, last] that any symbol has a bar of."""
+    seen = np.unique(market.days.session)
+    dates = market.sessions["date"][seen]
+    return [int(day) for day in dates[(dates >= first) & (dates <= last)]]
+
+
+def walk(
+    market: DailyMarket,
+    config: Config,
+    known: Known,
+    dates: Sequence[int],
+    *,
+    rules_only: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[ScanResult]:
+    """One result a session, in order."""
+    for done, day in enumerate(dates):
+        yield scan(inputs_of(market, known, day, rules_only=rules_only), config, rules_only=rules_only)
+        if progress is not None:
+            progress(done + 1, len(dates))
+
+
+def inputs_of(market: DailyMarket, known: Known, day: int, *, rules_only: bool) -> ScanInputs:
+    """What `scan --as-of DAY` looks at."""
+    if rules_only:
+        members: Mapping[str, Member] = {}
+    else:
+        if not known.universes:
+            raise ResearchError("no universe was ever taken", "universe", "avwapd universe refresh --file FILE")
+        _, members = known.members(day)
+    return ScanInputs(
+        symbols=market.symbols,
+        days=market.days,
+        sessions=market.sessions,
+        as_of=day,
+        members=members,
+        earnings=known.earnings,
+        bad=known.bad,
+        listing=known.listing,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def schema() -> pa.Schema:
+    """One column for each field of a Row; dates as dates."""
+    kinds = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    return pa.schema(
+        [(f.name, pa.date32() if f.name in DATES else kinds[str(f.type).removesuffix(" | None")]) for f in dataclasses.fields(Row)]
+    )
+
+
+def write_candidates(path: Path, results: Iterator[ScanResult]) -> Walk:
+    """All candidates of a walk into one Parquet file, whole or not at all."""
+    done = Walk()
+    part = output.beside(path)
+    kept = False
+    try:
+        with pyarrow.parquet.ParquetWriter(part, schema(), **output.PARQUET) as file:
+            for result in results:
+                done.add(result)
+                if result.rows:
+                    file.write_table(table(result.rows))
+        kept = True
+    finally:
+        output.finish(part, path, kept=kept)
+    return done
+
+
+def table(rows: Sequence[Row]) -> pa.Table:
+    names = [f.name for f in dataclasses.fields(Row)]
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    for name in DATES:
+        columns[name] = [as_date(value) for value in columns[name]]
+    return pa.table(columns, schema=schema())
+
+
+def as_date(day: int) -> date:
+    return date(day // 10_000, day // 100 % 100, day % 100)
+
+
+def read_candidates(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """Rows by scan date (yyyymmdd), in their order; raises ResearchError where the file is not one of ours."""
+    try:
+        found = pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        what = f"the candidates cannot be read ({str(error).splitlines()[0][:80]})"
+        raise ResearchError(what, path, "make them: avwapd backtest --mode historical_scan --out DIR") from error
+    if not found.schema.equals(schema()):
+        what = "the candidates have other columns than this version's"
+        raise ResearchError(what, path, "make them anew: avwapd backtest --mode historical_scan --out DIR")
+    lists: dict[int, list[dict[str, Any]]] = {}
+    for row in found.to_pylist():
+        for name in DATES:
+            row[name] = int(f"{row[name]:%Y%m%d}")
+        lists.setdefault(row["scan_date"], []).append(row)
+    return lists
