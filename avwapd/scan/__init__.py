@@ -1,0 +1,1 @@
+"""The daily scan: from a universe and daily bars to candidates for the next session. Pure."""
