@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from avwapd.config.sections import (
+    ADJUSTMENTS,
     CEILING_ENTRIES_DAY,
     CEILING_GROSS_FRACTION,
     CEILING_ORDER_NOTIONAL,
@@ -17,7 +18,17 @@ from avwapd.config.sections import (
     SIZINGS,
     Config,
 )
-from avwapd.core.codes import ANCHOR_SWING_HIGH, ANCHOR_SWING_LOW, ANCHOR_USER, ANCHORS, LIMIT, MARKET, SETUPS
+from avwapd.core.codes import (
+    ANCHOR_SWING_HIGH,
+    ANCHOR_SWING_LOW,
+    ANCHOR_USER,
+    ANCHORS,
+    DAILY_ANCHORS,
+    LIMIT,
+    MARKET,
+    SETUPS,
+)
+from avwapd.core.daily import ADJUST_ALL, ADJUST_NONE, ADJUST_SPLITS, MAX_SCAN_ANCHORS, SCAN_PARAMS
 from avwapd.core.records import ANCHOR_RULE, PARAMS
 
 __all__ = [
@@ -27,12 +38,15 @@ __all__ = [
     "CEILING_ORDER_NOTIONAL",
     "anchor_rules",
     "params",
+    "scan_params",
 ]
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 NEVER_MS = 2**53
 ORDER_CODES = {"limit": LIMIT, "market": MARKET}
 assert set(ORDER_CODES) == set(ENTRY_TYPES)
+ADJUST_CODES = {"splits_and_dividends": ADJUST_ALL, "splits": ADJUST_SPLITS, "none": ADJUST_NONE}
+assert set(ADJUST_CODES) == set(ADJUSTMENTS)
 
 
 def params(
@@ -52,9 +66,42 @@ def params(
         **_caps(config, currency),
         "unattended": int(unattended),
     }
-    record = np.zeros(1, PARAMS)
-    if set(found) != set(PARAMS.names or ()):
-        raise AssertionError(f"parameters that do not fit: {sorted(set(found) ^ set(PARAMS.names or ()))}")
+    return _filled(PARAMS, found)
+
+
+def scan_params(config: Config, *, rules_only: bool = False) -> np.ndarray[Any, np.dtype[np.void]]:
+    """One SCAN_PARAMS record (shape (1,)); `rules_only`: without liquidity, on raw prices."""
+    scan, stop = config.scan, config.stop
+    # The highest priority first; of equal ones the anchor whose code is lower.
+    kinds = sorted((-priority, DAILY_ANCHORS.index(word)) for word, priority in scan.anchors.items())
+    found = {name: getattr(scan, name) for name in SCAN_PARAMS.names or () if hasattr(scan, name)}
+    found |= {
+        "adjust": ADJUST_NONE if rules_only else ADJUST_CODES[scan.adjust],
+        "liquidity": int(not rules_only),
+        "min_price": scan.min_price_usd,
+        "min_dollar_volume": scan.min_dollar_volume_usd,
+        "min_atr": scan.min_atr_usd,
+        "anchor_count": len(kinds),
+        "anchor_kinds": _padded([kind for _, kind in kinds]),
+        "anchor_priorities": _padded([-priority for priority, _ in kinds]),
+        "min_slope": scan.min_slope_fraction,
+        "max_short_slope": scan.max_short_slope_fraction,
+        "swing_low_factor": stop.swing_low_factor,
+        "avwap_stop_factor": stop.avwap_stop_factor,
+        "atr_stop_multiple": stop.atr_stop_multiple,
+        "percent_stop_factor": stop.percent_stop_factor,
+    }
+    return _filled(SCAN_PARAMS, found)
+
+
+def _padded(values: list[int]) -> list[int]:
+    return values + [0] * (MAX_SCAN_ANCHORS - len(values))
+
+
+def _filled(dtype: np.dtype[np.void], found: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.void]]:
+    record = np.zeros(1, dtype)
+    if set(found) != set(dtype.names or ()):
+        raise AssertionError(f"parameters that do not fit: {sorted(set(found) ^ set(dtype.names or ()))}")
     for name, value in found.items():
         record[name] = value
     return record

@@ -287,6 +287,7 @@ class Scan:
     # step 7: anchors
     anchors: A[Mapping[str, int], Table(ScanAnchorWord, Whole(0, 1_000_000, "priority"), MAX_SCAN_ANCHORS)]
     anchor_days: Days
+    year_days: Days
     gap_pct: Percent
     breakout_volume_factor: A[float, Number(0, 1000, "factor")]
     breakout_volume_days: Days
