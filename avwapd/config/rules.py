@@ -24,7 +24,7 @@ def lines(config: Config) -> int:
 
 
 def _user_named(config: Config) -> bool:
-    return "user" in (config.anchors.level, *config.anchors.extra)
+    return "user" in (config.anchors.level, *config.anchors.extra) or "User" in config.scan.anchors
 
 
 def _venue_near(config: Config) -> bool:

@@ -47,11 +47,11 @@ def write_labels(n, p, work, row):
 
 @compiled
 def structure(n, p, work, row):
-    """1 where the fast mean lies above the slow one and rises over `avwap_slope_bars` bars, -1 mirrored, else 0."""
+    """1: the fast mean lies above the slow one, which rises over `avwap_slope_bars` bars; -1 mirrored; else 0."""
     fast, slow = row["sma_fast"], row["sma_slow"]
-    then = mean_ending(work.close, n - p["avwap_slope_bars"], p["fast_days"])
-    if fast > slow and fast > then:
+    then = mean_ending(work.close, n - p["avwap_slope_bars"], p["slow_days"])
+    if fast > slow and slow > then:
         return 1
-    if fast < slow and fast < then:
+    if fast < slow and slow < then:
         return -1
     return 0

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import pyarrow.parquet
 from avwapd.config import Config
 from avwapd.feeds.daily import DailyMarket
 from avwapd.research import ResearchError, output
+from avwapd.research.scanning import inputs_of
 from avwapd.scan.result import Member
-from avwapd.scan.run import Row, ScanInputs, ScanResult, scan
+from avwapd.scan.run import Row, ScanResult, scan
+from avwapd.store.lists import Lists
+from avwapd.store.universe import Snapshot
 
 FILE = "historical_candidates.parquet"
 Progress = Callable[[int, int], None]
@@ -28,16 +32,15 @@ DATES = ("scan_date", "anchor_date")
 
 @dataclass(frozen=True)
 class Known:
-    """What a scan is told besides bars. universes: (date yyyymmdd, members by symbol), oldest first."""
+    """What a scan is told besides bars. universes: oldest first; members: instead of them, with rules alone."""
 
-    universes: Sequence[tuple[int, Mapping[str, Member]]]
-    earnings: Any = None
-    bad: Mapping[str, str] = field(default_factory=dict)
-    listing: Mapping[str, str] = field(default_factory=dict)
+    universes: Sequence[Snapshot]
+    lists: Lists
+    members: Mapping[str, Member] = field(default_factory=dict)
 
-    def members(self, day: int) -> tuple[int, Mapping[str, Member]]:
-        """The newest snapshot at or before the day; before the first one, the first: survivors, and it is said."""
-        dates = [at for at, _ in self.universes]
+    def universe(self, day: int) -> Snapshot:
+        """The newest snapshot at or before the day; before the first one, the first: it then has survivors only."""
+        dates = [snapshot.date for snapshot in self.universes]
         return self.universes[max(bisect.bisect_right(dates, day) - 1, 0)]
 
 
@@ -56,7 +59,7 @@ class Walk:
         self.rows += len(result.rows)
         if not result.rows:
             self.empty[result.reason or "no symbol passed"] += 1
-        self.fallen.update(fallen.step for fallen in result.out)
+        self.fallen.update(str(fallen.step) for fallen in result.out)
         self.warnings.update(result.warnings)
 
 
@@ -64,7 +67,8 @@ def session_dates(market: DailyMarket, first: int, last: int) -> list[int]:
     """Dates (yyyymmdd) of the sessions in [first, last] that any symbol has a bar of."""
     seen = np.unique(market.days.session)
     dates = market.sessions["date"][seen]
-    return [int(day) for day in dates[(dates >= first) & (dates <= last)]]
+    chosen: list[int] = dates[(dates >= first) & (dates <= last)].tolist()
+    return chosen
 
 
 def walk(
@@ -78,29 +82,15 @@ def walk(
 ) -> Iterator[ScanResult]:
     """One result a session, in order."""
     for done, day in enumerate(dates):
-        yield scan(inputs_of(market, known, day, rules_only=rules_only), config, rules_only=rules_only)
+        members = known.members if rules_only else members_of(known.universe(day))
+        yield scan(inputs_of(market, members, known.lists, config, day), config, rules_only=rules_only)
         if progress is not None:
             progress(done + 1, len(dates))
 
 
-def inputs_of(market: DailyMarket, known: Known, day: int, *, rules_only: bool) -> ScanInputs:
-    """What `scan --as-of DAY` looks at."""
-    if rules_only:
-        members: Mapping[str, Member] = {}
-    else:
-        if not known.universes:
-            raise ResearchError("no universe was ever taken", "universe", "avwapd universe refresh --file FILE")
-        _, members = known.members(day)
-    return ScanInputs(
-        symbols=market.symbols,
-        days=market.days,
-        sessions=market.sessions,
-        as_of=day,
-        members=members,
-        earnings=known.earnings,
-        bad=known.bad,
-        listing=known.listing,
-    )
+@lru_cache(maxsize=2)
+def members_of(snapshot: Snapshot) -> Mapping[str, Member]:
+    return {row.symbol: row for row in snapshot.rows}
 
 
 # ------------------------------------------------------------------------------------------------------ files
@@ -109,9 +99,8 @@ def inputs_of(market: DailyMarket, known: Known, day: int, *, rules_only: bool) 
 def schema() -> pa.Schema:
     """One column for each field of a Row; dates as dates."""
     kinds = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    return pa.schema(
-        [(f.name, pa.date32() if f.name in DATES else kinds[str(f.type).removesuffix(" | None")]) for f in dataclasses.fields(Row)]
-    )
+    words = {f.name: str(f.type).removesuffix(" | None") for f in dataclasses.fields(Row)}
+    return pa.schema([(name, pa.date32() if name in DATES else kinds[word]) for name, word in words.items()])
 
 
 def write_candidates(path: Path, results: Iterator[ScanResult]) -> Walk:

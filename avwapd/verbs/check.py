@@ -1,4 +1,4 @@
-"""Preflight: can it start here? Offline; nothing is written, no secret is shown."""
+"""Preflight: can it start here (config), does it keep its promises (self)? Offline; nothing is written."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from avwapd.verbs.header import header_of
 EXAMPLE = """\
 examples:
   avwapd check --mode config
+  avwapd check --mode self
   avwapd --config-check --config etc/demo.toml --json
 """
 
-PRESENT = ("config",)
+PRESENT = ("config", "self")
 OK, WARN, FAIL = "ok", "warn", "fail"
+REPORT = "keep the configuration and report this: it must not happen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    return of_itself(args) if args.mode == "self" else of_configuration(args)
+
+
+def of_itself(args: argparse.Namespace) -> int:
+    """Proofs on made-up markets: no look-ahead, warm-up, determinism, no network."""
+    from avwapd.research import proof
+
+    loading = proof.under(args.config)
+    config = loading({})
+    findings = []
+    for prove in proof.PROOFS:
+        found = prove(loading)
+        findings.append(Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT))
+        told(args, findings[-1])
+    found = proof.same_everywhere(args.config)
+    findings.append(Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT))
+    told(args, findings[-1])
+    summed(args, findings, config)
+    return exit_code(findings, args.strict)
+
+
+def of_configuration(args: argparse.Namespace) -> int:
     config: Config | None = None
     findings = []
     try:
@@ -129,6 +153,21 @@ def of_outside(config: Config) -> list[Finding]:
 
 
 def show(args: argparse.Namespace, findings: list[Finding], config: Config | None) -> None:
+    for finding in findings:
+        told(args, finding)
+    summed(args, findings, config)
+
+
+def told(args: argparse.Namespace, finding: Finding) -> None:
+    """One line, as soon as it is known."""
+    if args.json:
+        return
+    print(f"{finding.verdict:<4}  {finding.name:<15} {finding.what}", flush=True)
+    if finding.next_step:
+        print(f"      {'':<15} next: {finding.next_step}", flush=True)
+
+
+def summed(args: argparse.Namespace, findings: list[Finding], config: Config | None) -> None:
     good = sum(finding.verdict != FAIL for finding in findings)
     if args.json:
         facts = {
@@ -140,9 +179,5 @@ def show(args: argparse.Namespace, findings: list[Finding], config: Config | Non
             "checks": [asdict(finding) for finding in findings],
         }
         print(json.dumps(facts))
-        return
-    for finding in findings:
-        print(f"{finding.verdict:<4}  {finding.name:<15} {finding.what}")
-        if finding.next_step:
-            print(f"      {'':<15} next: {finding.next_step}")
-    print(f"{good} of {len(findings)}")
+    else:
+        print(f"{good} of {len(findings)}")

@@ -65,7 +65,8 @@ class Scanned:
 def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda text: None) -> Scanned:
     """Run the scan of a day. Offline; raises what its parts raise, and has then written nothing."""
     from avwapd.feeds.daily import load_daily
-    from avwapd.scan.run import ScanInputs, scan
+    from avwapd.research.scanning import inputs_of
+    from avwapd.scan.run import scan
     from avwapd.store.lists import load as load_lists
     from avwapd.store.universe import as_of as universe_of
 
@@ -77,16 +78,7 @@ def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda te
     newest, day = days_of(market, asked.as_of)
     members: Mapping[str, Any] = {row.symbol: row for row in snapshot.rows} if snapshot else named(market, asked)
     stage(f"scan of {day_text(day)}")
-    inputs = ScanInputs(
-        symbols=market.symbols,
-        days=market.days,
-        sessions=market.sessions,
-        as_of=asked.as_of,
-        members=members,
-        earnings=lists.earnings if "earnings" in lists.facts else None,
-        bad=lists.bad_on(day),
-        listing=lists.listing,
-    )
+    inputs = inputs_of(market, members, lists, config, day)
     result = scan(inputs, config, rules_only=asked.rules_only)
     said = (*standing_in(snapshot, asked), *problems_told(market), *result.warnings)
     return Scanned(result, market, newest, snapshot, lists, asked, said)

@@ -32,7 +32,7 @@ What they leave open, and how it is read here:
 - a swing's neighbours lie in the last 20 bars too;
 - the stop's own line x 0.997 always lies behind the entry, so the floor of SMA5 and 5-day low is never reached;
 - a gap of over 60 sessions: more than 60 sessions without a bar;
-- short: distance, stops and targets (S1, S2) are mirrored, TrendScore keeps its sign (it moves all anchors alike).
+- short: distance, stops, targets (S1, S2) and TrendScore are mirrored (it moves all anchors of a day alike).
 
 The labels of step 9 are in no example. The rolling line is the 20-day VWAP of the typical price. Control and distance
 name where the close lies, whatever the side traded. A reclaim is step 7's (short: mirrored) and measures yesterday's
@@ -85,7 +85,7 @@ def candidate(symbol: str, frame: pd.DataFrame, date: Any, short: bool = False) 
         "Stop_Loss": round(stop(bars, entry, side), 2),
         "Target_R1": round(first, 2),
         "Target_R2": round(second, 2),
-        "TrendScore": round(trend_score(bars), 6),
+        "TrendScore": round(trend_score(bars, side), 6),
         "Anchor": best["name"],
         "Anchor_Date": day(bars, best["at"]),
         "AVWAP_Slope": round(best["slope"], 4),
@@ -180,8 +180,8 @@ def calm(bars: pd.DataFrame) -> bool:
     return atr(bars) >= 0.50 and now <= 6.0 and now <= 1.15 * median
 
 
-def trend_score(bars: pd.DataFrame) -> float:
-    slope, (now, median) = trend_slope(bars), atr_pct(bars)
+def trend_score(bars: pd.DataFrame, side: int) -> float:
+    slope, (now, median) = side * trend_slope(bars), atr_pct(bars)
     ratio = now / median if median > 0 else 1.0
     return float(2 * slope * 100 + 0.7 * adx(bars) * np.sign(slope) - 10 * ratio)
 
@@ -268,7 +268,7 @@ def best_anchor(bars: pd.DataFrame, side: int) -> dict[str, Any] | None:
             kept += [judged] if judged else []
     if not kept:
         return None
-    trend = 1.5 * trend_score(bars)
+    trend = 1.5 * trend_score(bars, side)
     best = max(kept, key=lambda one: (one["merit"] + trend, PRIORITY[one["name"]]))
     near = [one for one in kept if abs(one["avwap"] - best["avwap"]) <= 0.01 * best["avwap"]]
     return {**best, "confluence": len(near)}

@@ -27,7 +27,7 @@ def plain(bars: Bars) -> dict[str, Any]:
     away = (close[-1] - vwap) / vwap * 100
     above = [close[end - 1] > rolling(bars, end) for end in (n, n - 1, n - 2)]
     gaps = [i for i in range(n - 59, n) if abs(bars.open[i] - close[i - 1]) / close[i - 1] >= 0.04]
-    fast, then, slow = np.mean(close[-20:]), np.mean(close[-25:-5]), np.mean(close[-50:])
+    fast, slow, then = np.mean(close[-20:]), np.mean(close[-50:]), np.mean(close[-55:-5])
     return {
         "setup_vwap_control": WORDS[int(away > 0.2) - int(away < -0.2)],
         "setup_vwap_reclaim": (
@@ -36,13 +36,15 @@ def plain(bars: Bars) -> dict[str, Any]:
         "setup_vwap_acceptance": "bullish" if all(above) else "none" if any(above) else "bearish",
         "setup_vwap_dist_pct": round(away, 2),
         "setup_gap_reset": "none" if not gaps else "recent" if n - gaps[-1] <= 5 else "stale",
-        "setup_structure_state": WORDS[int(fast > slow and fast > then) - int(fast < slow and fast < then)],
+        "setup_structure_state": WORDS[int(fast > slow > then) - int(fast < slow < then)],
     }
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.002])
 def test_labels_of_many_candidates(drift: float) -> None:
-    config = replace(defaults(), scan=replace(defaults().scan, allow_short=True, atr_median_factor=5.0, max_atr_pct=20.0))
+    config = replace(
+        defaults(), scan=replace(defaults().scan, allow_short=True, atr_median_factor=5.0, max_atr_pct=20.0)
+    )
     bars = {f"S{i:03}": walk(i, 300, drift=drift) for i in range(600)}
     rows = scan(inputs(bars), config, rules_only=True).rows
     assert len(rows) > 30
