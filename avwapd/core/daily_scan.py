@@ -51,15 +51,19 @@ def newest_session(days, chosen, last):
 
 
 @compiled
-def present_many(days, chosen, last, present):
-    """Write present: int8 [m], 1 for a bar of session `last`, 0 for an older newest bar, -1 for none at all."""
+def present_many(days, chosen, last, gap, present):
+    """Write present: int8 [m], 1 for a bar of session `last`, 0 for an older newest bar, -1 for none by then.
+
+    gap: sessions; a newest bar further back than that is -2: the listing has ended.
+    """
     for k in range(chosen.shape[0]):
         s = chosen[k]
         present[k] = -1
         if s >= 0:
             end = end_of(days, s, last)
             if end > days.offsets[s]:
-                present[k] = 1 if days.session[end - 1] == last else 0
+                missing = last - days.session[end - 1]
+                present[k] = 1 if missing == 0 else (-2 if missing > gap else 0)
 
 
 @compiled

@@ -20,6 +20,7 @@ from avwapd.config import Config
 from avwapd.feeds.daily import DailyMarket
 from avwapd.research import ResearchError, output
 from avwapd.research.scanning import inputs_of
+from avwapd.scan.errors import ScanError
 from avwapd.scan.result import Member
 from avwapd.scan.run import Row, ScanResult, scan
 from avwapd.store.lists import Lists
@@ -62,6 +63,22 @@ class Walk:
         self.fallen.update(str(fallen.step) for fallen in result.out)
         self.warnings.update(result.warnings)
 
+    def empty_by_kind(self) -> Counter[str]:
+        """Sessions without candidates by the first word of their reason: the figures in it differ every day."""
+        return _by_kind(self.empty)
+
+    def warnings_by_kind(self) -> Counter[str]:
+        """Warnings likewise, each with the words of its first day."""
+        return _by_kind(self.warnings)
+
+
+def _by_kind(reasons: Mapping[str, int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for reason, count in reasons.items():
+        found[first.setdefault(reason.partition(":")[0], reason)] += count
+    return found
+
 
 def session_dates(market: DailyMarket, first: int, last: int) -> list[int]:
     """Dates (yyyymmdd) of the sessions in [first, last] that any symbol has a bar of."""
@@ -82,8 +99,14 @@ def walk(
 ) -> Iterator[ScanResult]:
     """One result a session, in order."""
     for done, day in enumerate(dates):
-        members = known.members if rules_only else members_of(known.universe(day))
-        yield scan(inputs_of(market, members, known.lists, config, day), config, rules_only=rules_only)
+        snapshot = None if rules_only else known.universe(day)
+        members = members_of(snapshot) if snapshot else known.members
+        stand_in = bool(snapshot and snapshot.date > day)
+        inputs = inputs_of(market, members, known.lists, config, day, stand_in=stand_in)
+        try:
+            yield scan(inputs, config, rules_only=rules_only)
+        except ScanError as error:  # that evening there was no list
+            yield ScanResult(day, -1, f"the scan failed: {error.what}", (), (), (), {}, ())
         if progress is not None:
             progress(done + 1, len(dates))
 

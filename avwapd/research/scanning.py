@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from avwapd.store.lists import Lists
 
 
-def inputs_of(market: DailyMarket, members: Mapping[str, Member], lists: Lists, config: Config, day: int) -> ScanInputs:
+def inputs_of(
+    market: DailyMarket,
+    members: Mapping[str, Member],
+    lists: Lists,
+    config: Config,
+    day: int,
+    *,
+    stand_in: bool = False,
+) -> ScanInputs:
     """day: yyyymmdd, the session whose close is scanned; of the lists only what was known by then counts."""
     return ScanInputs(
         symbols=market.symbols,
@@ -25,6 +33,7 @@ def inputs_of(market: DailyMarket, members: Mapping[str, Member], lists: Lists, 
         earnings=lists.earnings if "earnings" in lists.facts else None,
         bad=lists.bad_on(day),
         listing=lists.listing,
+        stand_in=stand_in,
         user={symbol: tuple(map(date_of, moments)) for symbol, moments in config.anchors.user.items()},
     )
 

@@ -39,7 +39,8 @@ class ScanInputs:
 
     symbols: of `days`, in its order; sessions: SESSION records of the exchange; as_of: yyyymmdd, None for the newest
     session; members: the universe; earnings: None where there is no file; bad: symbol -> reason; user: dates
-    yyyymmdd that the user anchors a symbol at; listed: first day of a symbol's listing, yyyymmdd, where known.
+    yyyymmdd that the user anchors a symbol at; listed: first day of a symbol's listing, yyyymmdd, where known;
+    stand_in: the members are of a later day than the scan's.
     """
 
     symbols: tuple[str, ...]
@@ -52,6 +53,7 @@ class ScanInputs:
     listing: Mapping[str, str] = field(default_factory=dict)
     user: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     listed: Mapping[str, int] = field(default_factory=dict)
+    stand_in: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from avwapd.scan.rows import Ranked, anchor_rows, candidate_rows
 __all__ = ["AnchorRow", "Earning", "Fallen", "Member", "Row", "ScanError", "ScanInputs", "ScanResult", "scan"]
 
 SHOWN = 5  # symbols that an error names
+PRESENT, STALE, ABSENT, GONE = 1, 0, -1, -2
 
 
 def scan(inputs: ScanInputs, config: Config, *, rules_only: bool = False) -> ScanResult:
@@ -67,19 +68,26 @@ def scan(inputs: ScanInputs, config: Config, *, rules_only: bool = False) -> Sca
 
 
 def _refuse_stale(day: Day) -> None:
-    """A symbol without any bars lacks the last session as one whose bars end earlier does."""
+    """Too many without the last session's bar: the data is not there yet, or the wrong data is.
+
+    A symbol without any bars lacks it too, but where the universe is of a later day: it may not have been listed. One
+    whose listing has ended is nobody's fault.
+    """
+    config = day.config.scan
     present = np.zeros(len(day.names), np.int8)
-    present_many(day.days, day.chosen, day.session, present)
-    good = np.array([symbol not in day.why for symbol in day.names], np.bool_)
-    stale, absent = int(np.sum(good & (present == 0))), int(np.sum(good & (present < 0)))
+    present_many(day.days, day.chosen, day.session, config.listing_gap_sessions, present)
+    good = np.array([symbol not in day.why for symbol in day.names], np.bool_) & (present != GONE)
+    if day.inputs.stand_in:
+        good &= present != ABSENT
+    stale, absent = int(np.sum(good & (present == STALE))), int(np.sum(good & (present == ABSENT)))
     lacking, count = stale + absent, int(np.sum(good))
-    if lacking > day.config.scan.stale_fraction * count:
-        which = [day.names[i] for i in np.flatnonzero(good & (present <= 0))[:SHOWN]]
+    if lacking > config.stale_fraction * count:
+        which = [day.names[i] for i in np.flatnonzero(good & (present != PRESENT))[:SHOWN]]
         what = (
             f"{lacking:,} of {count:,} symbols have no bar of {shown(day.date)}: {stale:,} end earlier, "
             f"{absent:,} have no daily bars ({', '.join(which)}{', …' if lacking > SHOWN else ''})"
         )
-        limit = f"scan.stale_fraction allows {day.config.scan.stale_fraction:.0%}"
+        limit = f"scan.stale_fraction allows {config.stale_fraction:.0%}"
         raise ScanError(what, limit, "fetch or import the missing daily bars, or scan an earlier day")
 
 
@@ -109,7 +117,7 @@ def _cap(day: Day) -> None:
         rank = ranks.get(sector, len(ranks))
         if rank > scan_.top_sectors:
             day.fall(day.names[i], FELL_SECTOR, rank, scan_.top_sectors)
-    dollars = day.rows["dollar_volume"]
+    dollars = day.rows["dollar_volume"].tolist()
     order = sorted(day.left(), key=lambda i: (-dollars[i], day.names[i]))
     for rank, i in enumerate(order[scan_.max_symbols :], scan_.max_symbols + 1):
         day.fall(day.names[i], FELL_CAP, rank, scan_.max_symbols)

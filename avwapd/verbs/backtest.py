@@ -21,6 +21,7 @@ EXAMPLE = """\
 examples:
   avwapd backtest --exchange us --symbols SPY,IBM --timeframe 5m --start 2024-01-02 --end 2024-06-28 --out bt
   avwapd backtest --config etc/demo.toml --out bt
+  avwapd backtest --mode historical_scan --start 2012-01-03 --end 2012-12-31 --out scans
 """
 MODES = ("replay", "historical_scan")
 OVERRIDES = {
@@ -40,14 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="T", help="first bar decided: ts_ms, date or time with its zone")
     parser.add_argument("--end", metavar="T", help="last bar decided")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--rules-only",
+        action="store_true",
+        help="historical_scan: history to levels on raw prices, without liquidity, regime, earnings and caps",
+    )
     parser.add_argument("--csv", action=argparse.BooleanOptionalAction, default=True, help="decisions.csv as well")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.mode not in MODES[:1]:
-        print(f"avwapd backtest: --mode {args.mode} is not available in this build", file=sys.stderr)
-        print("  next: avwapd backtest --mode replay --help", file=sys.stderr)
-        return 64
+    if args.mode == "historical_scan":
+        from avwapd.verbs import backtest_scan
+
+        return backtest_scan.run(args)
     options = {key: value for name, key in OVERRIDES.items() if (value := getattr(args, name)) is not None}
     if args.exchange:
         options["run.market"] = "archive"

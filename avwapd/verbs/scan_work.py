@@ -78,7 +78,7 @@ def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda te
     newest, day = days_of(market, asked.as_of)
     members: Mapping[str, Any] = {row.symbol: row for row in snapshot.rows} if snapshot else named(market, asked)
     stage(f"scan of {day_text(day)}")
-    inputs = inputs_of(market, members, lists, config, day)
+    inputs = inputs_of(market, members, lists, config, day, stand_in=bool(snapshot and snapshot.stand_in))
     result = scan(inputs, config, rules_only=asked.rules_only)
     said = (*standing_in(snapshot, asked), *problems_told(market), *result.warnings)
     return Scanned(result, market, newest, snapshot, lists, asked, said)
