@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from avwapd.core.daily import FELL_WORDS, PICK, SCAN, work_space
+from avwapd.core.daily import FELL_WORDS, PICK, SCAN, TIERS, work_space
 from avwapd.core.daily_pick import LINE, RUN, THEN, best_line, judge_line, write_levels
+from avwapd.core.daily_scan import tier_of
 from avwapd.settings import scan_params
 from tests.scan.market import defaults
 
@@ -160,3 +161,22 @@ def test_the_stop_is_the_widest() -> None:
 def test_a_line_of_no_value_is_never_kept() -> None:
     p = scan_params(defaults())[0]
     assert FELL_WORDS[judge_line(0.0, 1.0, 100.0, 100.0, 1, p)[0]] == "no_anchor"
+
+
+@pytest.mark.parametrize(
+    ("close", "fast", "slow", "slope", "tier"),
+    [
+        (101.0, 100.0, 100.0, -1.0, "A"),
+        (101.0, 100.0, 100.5, 1.0, "B"),
+        (101.0, 100.0, 100.5, 0.0, ""),
+        (100.0, 100.0, 99.0, 1.0, "B"),
+        (100.0, 100.0, 100.0, 1.0, ""),
+    ],
+)
+def test_tiers_and_their_mirror(close: float, fast: float, slow: float, slope: float, tier: str) -> None:
+    row = np.zeros(1, SCAN)[0]
+    for side in (1, -1):
+        for name, value in (("close", close), ("sma_fast", fast), ("sma_slow", slow)):
+            row[name] = 100.0 + side * (value - 100.0)
+        row["slow_slope_pct"] = side * slope
+        assert TIERS[tier_of(side, row)] == tier

@@ -111,3 +111,12 @@ def test_read_only_and_writable_bars_are_the_same() -> None:
         column.flags.writeable = False
     assert scan(replace(given, days=Days(*columns)), defaults()) == scan(given, defaults())
     assert given.days.close.flags.writeable
+
+
+def test_mean_volume_counts_the_shares_of_the_scans_day() -> None:
+    bars = {"A": walk(1, 100), "SPY": walk(2, 100)}
+    mean = float(np.mean(bars["A"].volume[-20:]))
+    raw = bars | {"A": split(bars["A"], 90, 4.0)}
+    config = replace(defaults(), scan=replace(defaults().scan, min_volume=mean * 1.000_001))
+    fallen = {f.symbol: f for f in scan(inputs(raw), config).out}["A"]
+    assert (fallen.reason, fallen.value) == ("volume", pytest.approx(mean, rel=1e-12))
