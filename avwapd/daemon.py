@@ -22,11 +22,12 @@ from avwapd import __version__
 from avwapd.actors.bars import FreeBars, ReplayBars
 from avwapd.actors.clock import MarketClock
 from avwapd.actors.heartbeat import Heartbeat
+from avwapd.actors.lists import Lists
 from avwapd.actors.mail import Acted
 from avwapd.actors.router import Router
 from avwapd.actors.story import Story
 from avwapd.actors.symbols import Symbols
-from avwapd.config import config_hash, rules_of
+from avwapd.config import Config, config_hash, defaults, rules_of
 from avwapd.core.codes import ACT_DRAIN, PHASES
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.feeds.world import Setup, in_window
@@ -35,6 +36,7 @@ from avwapd.store import InstrumentsChanged, ledger
 from avwapd.store.journal import ALL, RULES_VERSION, Act, Journal, Names
 from avwapd.store.rows import InstrumentRow, Request, RunRow, StepRows
 from avwapd.store.sql import Connection, transact
+from avwapd.store.watchlist import Watchlist
 from avwapd.store.writer import Writer
 from avwapd.venues.port import Market, Venue
 
@@ -68,6 +70,7 @@ class Doors:
     identity: tuple[int, str, str]  # pid, host, boot id
     servers: Callable[[Daemon], list[Server]] = field(default=lambda daemon: [])
     on_ready: Callable[[], None] = field(default=lambda: None)
+    read_watchlist: Callable[[], Watchlist | None] = field(default=lambda: None)  # raises WatchlistRefused
 
 
 class Daemon:
@@ -99,6 +102,7 @@ class Daemon:
         self.writer: Writer
         self.symbols: Symbols
         self.router: Router
+        self.lists: Lists
         self.bars: ReplayBars | FreeBars
 
     # ------------------------------------------------------------------------------------------------- life
@@ -127,6 +131,7 @@ class Daemon:
         room = self.config.queues.symbols
         clock = self._doors.clock
         self.symbols = Symbols(self.journal, self.writer, clock, self._publish, self._claim, room=room)
+        self.lists = Lists(self.setup, self.symbols, self._doors.read_watchlist, lambda: self.feed.next_ms)
         with closing(self.symbols):
             await self._act(venue, pending)
 
@@ -160,6 +165,7 @@ class Daemon:
             await group.start(self.symbols.run)
             await group.start(self.router.run)
             await self._undrain()
+            await self.lists.first()
             for server in self._doors.servers(self):
                 await group.start(server.run)
             await group.start(heartbeat.run)
@@ -221,7 +227,7 @@ class Daemon:
         """Take the ledger over and bring the memory to where it was; returns what is unsaid or in doubt."""
         pid, host, boot_id = self._doors.identity
         self.epoch = ledger.begin_epoch(conn, self._doors.clock.now_ms(), pid, host, boot_id)
-        ledger.assert_rules(conn, json.loads(json.dumps(rules_of(self.config))))
+        ledger.assert_rules(conn, plain_rules(self.config), plain_rules(defaults()))
         ids = ledger.register_instruments(conn, instrument_rows(self.setup))
         wanted = {(self.setup.market.exchange, name): i for i, name in enumerate(self.setup.market.symbols)}
         if ids != wanted:
@@ -270,6 +276,7 @@ class Daemon:
         phases = Counter(PHASES[phase] for phase in states["phase"].tolist())
         names = self.journal.names.symbols
         newest = self.clock.market_ms
+        listed = self.lists.facts()
         return {
             "version": __version__,
             "run": run_id(self.setup),
@@ -293,9 +300,16 @@ class Daemon:
             "in_doubt": [row.cid for row in self.router.in_doubt],
             "halted": [names[i] for i in range(len(names)) if states[i]["halted"]],
             "kill_switch": self.clock.kill_switch,
+            "watchlist": None if listed is None else {**listed, "missing": len(listed["missing"])},
             "draining": bool(self.journal.world.portfolio[0]["drained"]),
             "commits": self.writer.commits,
         }
+
+
+def plain_rules(config: Config) -> dict[str, Any]:
+    """What decides, as the ledger's JSON gives it back."""
+    rules: dict[str, Any] = json.loads(json.dumps(rules_of(config)))
+    return rules
 
 
 def instrument_rows(setup: Setup) -> list[InstrumentRow]:

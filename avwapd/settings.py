@@ -58,6 +58,7 @@ def params(
     """
     found = {
         **_signal(config, timeframe_ms),
+        **_watchlist(config),
         **(_clock(config) if bell and timeframe_ms < DAY_MS else CLOCKLESS),
         **_gates(config),
         **_stop(config),
@@ -156,6 +157,10 @@ def _signal(config: Config, timeframe_ms: int) -> dict[str, Any]:
         "allow_short": int(signal.allow_short),
         "require_cross": int(signal.require_cross),
         "hold_closes": signal.hold_closes,
+        "pullback_sigma": signal.pullback_sigma,
+        "pinch_pct": signal.pinch_pct,
+        "pinch_closes": signal.pinch_closes,
+        "pinch_anchor": 1 if signal.setup == "pinch" else -1,
         "level_anchor": 0,
         "anchor_count": len(kinds),
         "uses_ring": int(ANCHOR_SWING_LOW in kinds or ANCHOR_SWING_HIGH in kinds),
@@ -164,6 +169,15 @@ def _signal(config: Config, timeframe_ms: int) -> dict[str, Any]:
         "max_missing_bars": gates.max_missing_bars_1m if timeframe_ms == MINUTE_MS else gates.max_missing_bars,
         "entry_type": ORDER_CODES[config.order.entry_type],
         "limit_offset_bps": config.order.limit_offset_bps,
+    }
+
+
+def _watchlist(config: Config) -> dict[str, int]:
+    watchlist = config.watchlist
+    return {
+        "watch_use": int(watchlist.use),
+        "watch_required": int(watchlist.required),
+        "watch_execute_only": int(watchlist.execute_only),
     }
 
 

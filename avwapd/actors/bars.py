@@ -167,7 +167,7 @@ class FreeBars:
         self._router.hold()
         task_status.started()
         await self._router.settle()
-        resumed = self._symbols.journal.seq > 0
+        resumed = self._symbols.journal.last_ms > 0
         late = resumed and await self._missed()
         if late:
             mail = CaughtUp()

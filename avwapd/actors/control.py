@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 class Control:
-    """facts: what status shows; stop: ends the daemon in order."""
+    """facts: what status shows; stop: ends the daemon in order; reload: takes the scan's newest list."""
 
     def __init__(
         self,
@@ -56,12 +56,14 @@ class Control:
         symbols: Symbols,
         facts: Callable[[], dict[str, Any]],
         stop: Callable[[str], None],
+        reload: Callable[[], Awaitable[dict[str, Any]]],
     ) -> None:
         self._path = path
         self._database = database
         self._symbols = symbols
         self._facts = facts
         self._stop = stop
+        self._reload = reload
         self._room = anyio.CapacityLimiter(8)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -89,6 +91,7 @@ class Control:
         app.router.add_get("/v1/why", self._why)
         for name in ACTS:
             app.router.add_post(f"/v1/{name}", self._act(name))
+        app.router.add_post("/v1/reload", self._reloading)
         app.router.add_post("/v1/stop", self._stopping)
         return app
 
@@ -107,6 +110,10 @@ class Control:
             "daily_loss": (bool(port["daily_blocked"]), "equity fell too far today"),
         }
         rows = [{"gate": name, "closed": int(shut), "reason": why} for name, (shut, why) in closed.items() if shut]
+        listed = facts["watchlist"]
+        if listed is not None and not listed["fresh"]:
+            why = f"the list of {listed['scan_date']}: run avwapd scan, then avwapd ctl reload"
+            rows.append({"gate": "watchlist_stale", "closed": 1, "reason": why})
         rows += [{"gate": "halted", "closed": 1, "reason": symbol} for symbol in facts["halted"]]
         return answer(rows)
 
@@ -161,6 +168,14 @@ class Control:
         await self._symbols.put(mail)
         await mail.done.wait()
 
+    async def _reloading(self, request: web.Request) -> web.Response:
+        await self._body(request, ())
+        try:
+            facts = await self._reload()
+        except StoreError as error:
+            raise Refusal(409, error.what, error.where, error.next_step) from None
+        return answer({"done": "reload", **facts})
+
     async def _stopping(self, request: web.Request) -> web.Response:
         await self._body(request, ())
         self._stop("operator: stop")
@@ -213,5 +228,5 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return answer(refusal.body, refusal.status)
     except web.HTTPException as error:
         where = f"{request.method} {request.path}"
-        next_step = "GET /v1/status positions orders gates why; POST /v1/halt resume flatten drain stop"
+        next_step = "GET /v1/status positions orders gates why; POST /v1/halt resume flatten drain reload stop"
         return answer({"what": error.reason, "where": where, "next_step": next_step}, error.status)

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from avwapd.store.journal import Act
+from avwapd.store.watchlist import Watchlist
 from avwapd.venues.port import Word
 
 
@@ -48,6 +49,14 @@ class Acted:
 
 
 @dataclass(slots=True)
+class Listed:
+    """A list of the scan that was checked; `done` is set once it is durable."""
+
+    watchlist: Watchlist
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
 class CaughtUp:
     """The last missed bar has been put before this."""
 
@@ -62,4 +71,4 @@ class Probe:
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
-Mail = BarsClosed | Heard | Refused | Acted | CaughtUp | Probe
+Mail = BarsClosed | Heard | Refused | Acted | Listed | CaughtUp | Probe

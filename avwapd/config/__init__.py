@@ -9,7 +9,7 @@ from __future__ import annotations
 from avwapd.config.errors import ConfigError
 from avwapd.config.identity import as_plain, config_hash, rules_hash, rules_of
 from avwapd.config.kinds import TIMEFRAME_MS, moment_ms
-from avwapd.config.layers import files, load, packaged
+from avwapd.config.layers import defaults, files, load, packaged
 from avwapd.config.modes import refuse_absent_mode
 from avwapd.config.sections import Config
 
@@ -19,6 +19,7 @@ __all__ = [
     "ConfigError",
     "as_plain",
     "config_hash",
+    "defaults",
     "files",
     "load",
     "moment_ms",

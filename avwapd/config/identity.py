@@ -12,7 +12,7 @@ from typing import Any
 from avwapd.config.sections import Config
 
 # Settings that lead from the same bars to other decisions, orders or fills. The rest says where and how fast.
-TRADING = ("signal", "anchors", "gates", "order", "stop", "exit", "size", "caps", "fills", "equity")
+TRADING = ("signal", "anchors", "gates", "order", "stop", "exit", "size", "caps", "fills", "equity", "watchlist")
 TRADING_OF_RUN = ("account", "strategy", "seed", "timeframe")
 
 

@@ -223,6 +223,16 @@ def load(
     return config
 
 
+def defaults() -> sections.Config:
+    """The configuration as packaged, whatever files and environment say."""
+    gathering = Gathering()
+    _from_file(packaged(BASE), gathering)
+    config = _build(gathering)
+    if config is None:
+        raise AssertionError(f"the packaged defaults are not whole: {dict(gathering.problems)}")
+    return config
+
+
 def _build(gathering: Gathering) -> sections.Config | None:
     missing = [key for key in kinds() if key not in gathering.values]
     for key in missing:

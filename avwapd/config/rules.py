@@ -56,6 +56,11 @@ RULES = (
         "must be true where signal.allow_short is false: nothing would ever be traded",
     ),
     Rule(
+        ("signal.setup", "anchors.extra"),
+        lambda c: c.signal.setup != "pinch" or lines(c) >= 2,
+        'must name a second line where signal.setup is "pinch"',
+    ),
+    Rule(
         ("anchors.level", "anchors.extra"),
         lambda c: c.anchors.level not in c.anchors.extra,
         "must not repeat anchors.level",

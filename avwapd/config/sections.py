@@ -22,7 +22,7 @@ from avwapd.config.kinds import (
     Text,
     Whole,
 )
-from avwapd.core.codes import ANCHORS, DAILY_ANCHORS, SETUPS
+from avwapd.core.codes import ANCHORS, CHOSEN_SETUPS, DAILY_ANCHORS
 
 # Above every setting, compiled in: what no configuration can raise.
 CEILING_ORDER_NOTIONAL: Mapping[str, float] = {
@@ -86,11 +86,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    setup: A[str, Choice(SETUPS[1:])]
+    setup: A[str, Choice(CHOSEN_SETUPS)]
     allow_long: Switch
     allow_short: Switch
     require_cross: Switch
     hold_closes: A[int, Whole(1, 100, "closes")]
+    pullback_sigma: A[float, Number(0, 100, "sigmas")]
+    pinch_pct: Percent
+    pinch_closes: A[int, Whole(1, 100, "closes")]
     price_source: A[str, Choice(PRICE_SOURCES)]
     min_bars: A[int, Whole(1, 100_000, "bars")]
 

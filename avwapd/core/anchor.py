@@ -20,6 +20,8 @@ from avwapd.core.codes import (
 )
 from avwapd.core.records import RING_BARS
 
+LEVEL_RENEWED, BESIDE_RENEWED = 1, 2
+
 
 @compiled
 def copy_bar(target, source):
@@ -90,13 +92,22 @@ def remember_bar(st, bar):
 
 
 @compiled
+def renewed_bit(p, level_slot, a):
+    """The bit that says line `a` began anew; 0 for a line that no setup looks at."""
+    if a == level_slot:
+        return LEVEL_RENEWED
+    return BESIDE_RENEWED if a == p["pinch_anchor"] else 0
+
+
+@compiled
 def move_anchors(st, rules, p, sessions, inst, bar, new_session, whole, level_slot):
     """Anchor what begins with this bar, then fold the bar into every line.
 
     rules: ANCHOR_RULE [anchors] of this symbol; new_session: the bar is its session's first; whole: nothing of the
-    session is missing before it. Returns True where the line in `level_slot` began anew.
+    session is missing before it. Returns LEVEL_RENEWED where the line in `level_slot` began anew, BESIDE_RENEWED where
+    that of p["pinch_anchor"] did, both bits or 0.
     """
-    renewed = False
+    renewed = 0
     source = p["price_source"]
     for a in range(p["anchor_count"]):
         kind = rules[a]["kind"]
@@ -106,11 +117,11 @@ def move_anchors(st, rules, p, sessions, inst, bar, new_session, whole, level_sl
             seen = st["last_ms"] if st["bars_seen"] > 0 else bar["ts_ms"] - inst["timeframe_ms"]
             if line["anchor_ms"] == 0 and seen <= start < bar["ts_ms"]:
                 begin(line, bar["ts_ms"], bar["ts_ms"], bar["close"])
-                renewed = renewed or a == level_slot
+                renewed |= renewed_bit(p, level_slot, a)
         elif kind == ANCHOR_SWING_LOW or kind == ANCHOR_SWING_HIGH:
             if is_swing(st, rules[a]["k"], kind):
                 begin_at_swing(st, line, rules[a]["k"], source)
-                renewed = renewed or a == level_slot
+                renewed |= renewed_bit(p, level_slot, a)
         elif new_session:
             period_starts = kind == ANCHOR_SESSION or starts_period(
                 sessions, inst["session_first"], st["session"], kind
@@ -120,9 +131,9 @@ def move_anchors(st, rules, p, sessions, inst, bar, new_session, whole, level_sl
             )
             if period_starts and whole:
                 begin(line, bar["ts_ms"], bar["ts_ms"], bar["close"])
-                renewed = renewed or a == level_slot
+                renewed |= renewed_bit(p, level_slot, a)
             elif period_starts or changed:
                 forget(line)
-                renewed = renewed or a == level_slot
+                renewed |= renewed_bit(p, level_slot, a)
         fold(line, source, bar["open"], bar["high"], bar["low"], bar["close"], bar["volume"])
     return renewed

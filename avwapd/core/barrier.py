@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from avwapd.compiled import compiled, inlined
-from avwapd.core import machine, risk
+from avwapd.core import machine, risk, watch
 from avwapd.core.codes import (
     CAUSE_BLOCK_DAILY_LOSS,
     CAUSE_BLOCK_DRAWDOWN,
@@ -104,13 +104,15 @@ def exposure(w):
 
 @inlined
 def rank(w, count):
-    """Sort the candidates by distance from their level, then symbol (an insertion sort: they are few)."""
+    """Sort the candidates as `watch.precedes` says (an insertion sort: they are few)."""
     for i in range(1, count):
         symbol = w.candidates[i, 0]
         row = w.candidates[i, 1]
         distance = w.distance[i]
         j = i - 1
-        while j >= 0 and (w.distance[j] > distance or (w.distance[j] == distance and w.candidates[j, 0] > symbol)):
+        while j >= 0 and watch.precedes(
+            w.watch[symbol], w.watch[w.candidates[j, 0]], distance, w.distance[j], symbol, w.candidates[j, 0]
+        ):
             w.candidates[j + 1, 0] = w.candidates[j, 0]
             w.candidates[j + 1, 1] = w.candidates[j, 1]
             w.distance[j + 1] = w.distance[j]
@@ -165,10 +167,15 @@ def order_entry(w, o, symbol, row, qty):
         kind = LIMIT
         limit = to_ticks(close * (1.0 + side * p["limit_offset_bps"] / 10_000.0), tick)
     st["initial_stop"] = to_ticks(st["pending_stop"], tick)
-    st["r1"] = to_ticks(st["pending_close"] + side * p["r1_multiple"] * risk_price, tick)
-    st["r2"] = to_ticks(st["pending_close"] + side * p["r2_multiple"] * risk_price, tick)
+    if st["on_row"]:
+        st["r1"] = to_ticks(w.watch[symbol]["r1"], tick)
+        st["r2"] = to_ticks(w.watch[symbol]["r2"], tick)
+    else:
+        st["r1"] = to_ticks(st["pending_close"] + side * p["r1_multiple"] * risk_price, tick)
+        st["r2"] = to_ticks(st["pending_close"] + side * p["r2_multiple"] * risk_price, tick)
     st["stop"] = st["initial_stop"]
     st["position_slot"] = p["level_anchor"]
+    watch.plan_entry(st, w.watch[symbol])
     st["cancel_entry"] = 0
     intent = machine.emit(st, symbol, SUBMIT, PURPOSE_ENTRY, side, kind, qty, limit, 0, EXIT_NONE, 0, o.effects, o.n)
     machine.occupy(st["entry"], intent, PURPOSE_ENTRY, side, qty, limit, 0, EXIT_NONE)
@@ -221,8 +228,6 @@ def close(w, o, count, ts_ms):
         price = st["last_close"]
         stop = st["pending_stop"]
         rate = risk.quote_rate(w.states, inst)
-        line = st["avwap"][p["level_anchor"]]
-        level = line["shift"] + line["mean"]
         blocked = 0
         if port["drawdown_blocked"]:
             blocked |= 1 << GATE_DRAWDOWN
@@ -236,7 +241,15 @@ def close(w, o, count, ts_ms):
         qty = 0
         value = 0.0
         if blocked == 0:
-            target = risk.notional_target(p, port["equity"], price, stop, level, st["atr"])
+            if st["on_row"]:
+                distance = abs(w.watch[symbol]["dist_pct"])
+                atr = w.watch[symbol]["atr"]
+            else:
+                line = st["avwap"][p["level_anchor"]]
+                level = line["shift"] + line["mean"]
+                distance = abs(price - level) / level * 100.0
+                atr = st["atr"]
+            target = risk.notional_target(p, port["equity"], price, stop, distance, atr)
             qty = risk.lots_for(target, price, rate, inst) if target > 0.0 and not math.isnan(target) else 0
             value = qty * inst["lot"] * price * rate
             if below_minimum(p, inst, qty, price, value):

@@ -56,8 +56,9 @@ SKIPS = (
 SIGNAL_NONE, SIGNAL_SETUP, SIGNAL_CONFIRMED, SIGNAL_PENDING, SIGNAL_ENTRY = 0, 1, 2, 3, 4
 SIGNALS = ("none", "setup", "confirmed", "pending", "entry")
 
-SETUP_NONE, SETUP_BREAKOUT_HOLD, SETUP_RECLAIM = 0, 1, 2
-SETUPS = ("", "breakout_hold", "reclaim")
+SETUP_NONE, SETUP_BREAKOUT_HOLD, SETUP_RECLAIM, SETUP_PULLBACK, SETUP_PINCH, SETUP_SCAN = range(6)
+SETUPS = ("", "breakout_hold", "reclaim", "pullback", "pinch", "scan")
+CHOSEN_SETUPS = SETUPS[SETUP_BREAKOUT_HOLD:SETUP_SCAN]  # scan: a daily close that its own list confirms
 
 # Gates, in the order in which the first that blocked is named.
 (

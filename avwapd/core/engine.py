@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from avwapd.compiled import compiled, inlined
 from avwapd.core import barrier, machine, match
+from avwapd.core import watch as lists
 from avwapd.core.codes import (
     ACT_DRAIN,
     ACT_FLATTEN,
@@ -56,6 +57,7 @@ __all__ = [
     "run",
     "step",
     "step_many",
+    "watch",
 ]
 
 
@@ -136,6 +138,12 @@ def act(w, o, symbol, kind, freeze):
         machine.drive(st, symbol, o.effects, o.n)
         if st["phase"] == OPEN:
             machine.settle(st, symbol, ts_ms, CAUSE_EXIT, o.transitions, o.n)
+
+
+@compiled
+def watch(w, rows):
+    """A new list of the scan, between two barriers: WATCH rows (each symbol at most once) replace those before."""
+    lists.replace(w, rows)
 
 
 @compiled

@@ -27,6 +27,8 @@ from avwapd.core.codes import (
     GATE_SLOPE,
     GATE_STOP_INVALID,
     GATE_VOLUME,
+    GATE_WATCHLIST_ABSENT,
+    GATE_WATCHLIST_STALE,
 )
 from avwapd.core.risk import quote_rate
 
@@ -93,6 +95,22 @@ def blocked_always(st, p, inst, port, session, ts_ms, flags, cadence, known):
 
 
 @compiled
+def blocked_watch(p, row, listed):
+    """(asked, blocked) of the gates about the symbol's WATCH row; listed: it is in force in this session."""
+    asked = 0
+    blocked = 0
+    if p["watch_required"]:
+        asked |= 1 << GATE_WATCHLIST_ABSENT
+        if row["active"] == 0:
+            blocked |= 1 << GATE_WATCHLIST_ABSENT
+    if row["active"] != 0:
+        asked |= 1 << GATE_WATCHLIST_STALE
+        if not listed:
+            blocked |= 1 << GATE_WATCHLIST_STALE
+    return asked, blocked
+
+
+@compiled
 def slope_of(st, p):
     """(level now - level `slope_bars` bars ago) / |then|, within one anchor period; NaN where unknown."""
     back = p["slope_bars"]
@@ -113,14 +131,14 @@ def blocked_volume(st, p, usual):
 
 
 @compiled
-def blocked_setup(st, p, inst, states, close, level, ts_ms):
-    """(asked, blocked) of the gates that judge a pending confirmation by its own figures."""
+def blocked_setup(st, p, inst, states, close, level, slope, ts_ms):
+    """(asked, blocked) of the gates that judge a pending confirmation by its own figures; an unknown slope passes."""
     side = st["pending_side"]
     asked = SETUP | ORDER
     blocked = 0
     if abs(close - level) / level * 100.0 > p["max_distance_pct"]:
         blocked |= 1 << GATE_DISTANCE
-    if side * slope_of(st, p) < p["min_slope"]:
+    if side * slope < p["min_slope"]:
         blocked |= 1 << GATE_SLOPE
     if ts_ms < st["pending_due_ms"]:
         blocked |= 1 << GATE_DELAY

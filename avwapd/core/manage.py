@@ -71,7 +71,10 @@ def move_stop(st, p, inst, session, bar):
     order = stop_phase(p, inst, session, bar["ts_ms"])
     if order == KEEP:
         return
-    swing = st["swing_low"] if st["side"] > 0 else st["swing_high"]
+    if st["row_swings"]:
+        swing = st["row_swing_low"] if st["side"] > 0 else st["row_swing_high"]
+    else:
+        swing = st["swing_low"] if st["side"] > 0 else st["swing_high"]
     structure = structure_stop(st, p) if inst["timeframe_ms"] <= FIVE_MINUTES_MS else math.nan
     if order == STRUCTURE_FIRST and try_stop(st, p, inst, structure, bar["close"]):
         return
@@ -144,7 +147,7 @@ def grow_trade(st, bar, high, low):
 def manage(st, p, inst, sessions, bar, high, low, level):
     """Fold a close into an open position: what it wants changes, nothing is sent here; returns the EXIT code.
 
-    high, low: of the bar, ticks; level: the position's own line, price. In the bar of the fill only the stop acts.
+    high, low: of the bar, ticks; level: the position's own, price. In the bar of the fill only the stop acts.
     """
     if bar["ts_ms"] < st["entry_ms"]:
         return EXIT_NONE  # folded after downtime: nothing was held yet

@@ -88,12 +88,20 @@ PARAMS = np.dtype(
         ("allow_short", "i8"),
         ("require_cross", "i8"),
         ("hold_closes", "i8"),
+        ("pullback_sigma", "f8"),
+        ("pinch_pct", "f8"),
+        ("pinch_closes", "i8"),
+        ("pinch_anchor", "i8"),  # the line beside the level's; -1 where the setup is another
         ("level_anchor", "i8"),
         ("anchor_count", "i8"),
         ("price_source", "i8"),  # 0 hlc3, 1 ohlc4, 2 close
         ("uses_ring", "i8"),  # a swing anchor is configured: recent bars are kept
         ("min_bars", "i8"),
         ("max_missing_bars", "i8"),
+        # watchlist
+        ("watch_use", "i8"),
+        ("watch_required", "i8"),
+        ("watch_execute_only", "i8"),
         # entry gates
         ("open_delay_ms", "i8"),
         ("settle_ms", "i8"),
@@ -163,6 +171,30 @@ PARAMS = np.dtype(
     ]
 )
 
+# A row of the scan's list: what one symbol may be traded on, in the session after the scan's date. Prices are floats
+# in quote currency, rounded to cents by the scan; unknown ATR and swings are NaN.
+WATCH = np.dtype(
+    [
+        ("symbol", "i8"),
+        ("active", "i8"),  # 0: the symbol has no row; set by the engine
+        ("session", "i8"),  # row of the sessions table whose trading it allows; set by the engine
+        ("scan_date", "i8"),  # yyyymmdd
+        ("side", "i8"),
+        ("tier", "i8"),  # 1 is A, 2 is B
+        ("execute", "i8"),
+        ("level", "f8"),
+        ("stop", "f8"),
+        ("r1", "f8"),
+        ("r2", "f8"),
+        ("trend_score", "f8"),
+        ("dist_pct", "f8"),
+        ("slope", "f8"),  # of the line, a fraction
+        ("atr", "f8"),
+        ("swing_low", "f8"),
+        ("swing_high", "f8"),
+    ]
+)
+
 SLOT = np.dtype(
     [
         ("qty", "i8"),
@@ -219,6 +251,12 @@ STATE = np.dtype(
         ("pending_stop", "f8"),
         ("run_long", "i8"),  # closes beyond the level since the cross; -1 = side not yet known
         ("run_short", "i8"),
+        # the scan's row: what closes are counted against, and what a position was taken on
+        ("on_row", "i8"),  # 1: the runs and the pending confirmation are about the row's level
+        ("entry_level", "f8"),  # the constant level of the order or position; NaN where it is a live line
+        ("row_swings", "i8"),  # 1: the stop's daily swings are these, 0: those of aggregated days
+        ("row_swing_low", "f8"),
+        ("row_swing_high", "f8"),
         # time
         ("last_ms", "i8"),
         ("last_close", "f8"),
@@ -281,6 +319,7 @@ PORTFOLIO = np.dtype(
         ("kill_switch", "i8"),
         ("live_closed", "i8"),
         ("drained", "i8"),  # no new entries: the daemon is draining
+        ("watching", "i8"),  # a list has rows, or is required: entries are asked about theirs
         ("dirty", "i8"),
         ("last_ms", "i8"),
         ("positions", "i8"),

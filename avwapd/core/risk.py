@@ -40,12 +40,11 @@ def initial_stop(st, p, side, entry, level):
 
 
 @compiled
-def notional_target(p, equity, entry, stop, level, atr):
-    """Equity-currency value to buy, before rounding to lots."""
+def notional_target(p, equity, entry, stop, distance, atr):
+    """Equity-currency value to buy, before rounding to lots; distance: percent from the level."""
     cap = equity * p["max_position_fraction"]
     if p["sizing"] == 1:
         return min(equity * p["risk_fraction"] / abs(entry - stop) * entry, cap)
-    distance = abs(entry - level) / level * 100.0
     if math.isnan(atr):
         share = p["proxy_floor"]
     else:

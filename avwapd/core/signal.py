@@ -1,13 +1,19 @@
-"""What the rules want at a close: breakout-and-hold and reclaim, long and short.
+"""What the rules want at a close: breakout-and-hold, reclaim, pullback and pinch, long and short.
 
 A side's run counts the closes since price crossed the level to that side: 0 the last close was at or on the wrong side,
-1 the cross, 2 the next close held, and so on; -1 while no cross was seen in this anchor period.
+1 the cross, 2 the next close held, and so on; -1 while no cross was seen in this anchor period. A pullback is whole
+with one bar: its run is 1 at that close. A pinch counts the closes outside both its lines.
 """
 
 from __future__ import annotations
 
+import math
+
 from avwapd.compiled import compiled
+from avwapd.core import avwap
 from avwapd.core.codes import (
+    SETUP_PINCH,
+    SETUP_PULLBACK,
     SETUP_RECLAIM,
     SIGNAL_CONFIRMED,
     SIGNAL_NONE,
@@ -31,7 +37,11 @@ def next_run(run, beyond, require_cross):
 @compiled
 def needed(p):
     """Closes beyond the level that confirm the configured setup."""
-    return p["hold_closes"] if p["setup"] == SETUP_RECLAIM else 2
+    if p["setup"] == SETUP_RECLAIM:
+        return p["hold_closes"]
+    if p["setup"] == SETUP_PINCH:
+        return p["pinch_closes"]
+    return 1 if p["setup"] == SETUP_PULLBACK else 2
 
 
 @compiled
@@ -77,15 +87,70 @@ def move_runs(st, p, close, level):
 
 
 @compiled
-def confirm(st, p, inst, close, ts_ms, date):
-    """Turn a run that is long enough into a pending confirmation; returns the SIGNAL code of this close."""
+def pulled_back(p, side, bar, level, sigma, slope):
+    """True where the bar came near a line that runs to its side, and closed beyond it and beyond its own open."""
+    reached = bar["low"] if side > 0 else bar["high"]
+    near = abs(reached - level) <= p["pullback_sigma"] * sigma
+    beyond = side * (bar["close"] - level) > 0.0 and side * (bar["close"] - bar["open"]) > 0.0
+    return near and beyond and side * slope > 0.0  # an unknown slope or sigma is no pullback
+
+
+@compiled
+def move_pullback(st, p, bar, level, slope):
+    """Say whether this bar is a pullback to `level` (the line's, or its row's), for both sides."""
+    sigma = avwap.sigma(st["avwap"][p["level_anchor"]])
+    st["run_long"] = 1 if pulled_back(p, 1, bar, level, sigma, slope) else 0
+    st["run_short"] = 1 if pulled_back(p, -1, bar, level, sigma, slope) else 0
+
+
+@compiled
+def next_outside(run, outside, pinched, require_cross):
+    """The run after a close that lies outside both lines on this side, or not.
+
+    It begins while the lines are pinched; with require_cross the close before must not lie outside there already.
+    """
+    if not outside:
+        return 0
+    if run >= 1:
+        return run + 1
+    if pinched and (run == 0 or not require_cross):
+        return 1
+    return -1
+
+
+@compiled
+def follow_pinch(st, p, inst, close, ts_ms):
+    """Count the closes outside both lines; a confirmation ends with a close back inside. Both lines must be known."""
+    one = avwap.level(st["avwap"][p["level_anchor"]])
+    other = avwap.level(st["avwap"][p["pinch_anchor"]])
+    if math.isnan(one) or math.isnan(other):
+        drop_pending(st)
+        st["run_long"] = -1
+        st["run_short"] = -1
+        return
+    upper = max(one, other)
+    lower = min(one, other)
+    keep_pending(st, p, inst, close, upper if st["pending_side"] > 0 else lower, ts_ms)
+    pinched = (upper - lower) / one * 100.0 <= p["pinch_pct"]
+    st["run_long"] = next_outside(st["run_long"], close > upper, pinched, p["require_cross"])
+    st["run_short"] = next_outside(st["run_short"], close < lower, pinched, p["require_cross"])
+
+
+@compiled
+def confirm(st, p, inst, close, ts_ms, date, allowed):
+    """Turn a run that is long enough into a pending confirmation; returns the SIGNAL code of this close.
+
+    allowed: the one side that the symbol's row permits; 0 where there is no row.
+    """
     if st["pending_side"] != 0:
         return SIGNAL_PENDING
     enough = needed(p)
+    long = p["allow_long"] and allowed >= 0
+    short = p["allow_short"] and allowed <= 0
     side = 0
-    if p["allow_long"] and st["run_long"] == enough:
+    if long and st["run_long"] == enough:
         side = 1
-    elif p["allow_short"] and st["run_short"] == enough:
+    elif short and st["run_short"] == enough:
         side = -1
     if side != 0:
         st["pending_side"] = side
@@ -94,6 +159,18 @@ def confirm(st, p, inst, close, ts_ms, date):
         delayed = inst["bell"] and not inst["daily"]
         st["pending_due_ms"] = ts_ms + (entry_delay(inst, p, date) if delayed else 0)
         return SIGNAL_CONFIRMED
-    if (p["allow_long"] and st["run_long"] == 1) or (p["allow_short"] and st["run_short"] == 1):
+    if (long and st["run_long"] == 1) or (short and st["run_short"] == 1):
         return SIGNAL_SETUP
     return SIGNAL_NONE
+
+
+@compiled
+def confirm_scan(st, p, side, close, ts_ms):
+    """A daily close that its own scan listed is confirmed by it; returns the SIGNAL code of this close."""
+    if (side > 0 and not p["allow_long"]) or (side < 0 and not p["allow_short"]):
+        return SIGNAL_NONE
+    st["pending_side"] = side
+    st["pending_ms"] = ts_ms
+    st["pending_close"] = close
+    st["pending_due_ms"] = ts_ms
+    return SIGNAL_CONFIRMED

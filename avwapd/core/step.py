@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from avwapd.compiled import compiled, inlined
-from avwapd.core import anchor, avwap, barrier, gate, indicator, machine, risk, signal
+from avwapd.core import anchor, avwap, barrier, gate, indicator, machine, risk, signal, watch
 from avwapd.core.codes import (
     BAR_CADENCE,
     BAR_LATE,
@@ -17,6 +17,10 @@ from avwapd.core.codes import (
     ERROR_ORDER,
     EXIT_NONE,
     FLAT,
+    SETUP_PINCH,
+    SETUP_PULLBACK,
+    SETUP_SCAN,
+    SIGNAL_CONFIRMED,
     SIGNAL_NONE,
     SKIP_CADENCE_FAILED,
     SKIP_FEATURES_INVALID,
@@ -81,8 +85,11 @@ def begin_session(w, symbol, index, bar):
 
 
 @inlined
-def learn(w, symbol, bar, index):
-    """Move all that a symbol remembers by one session bar; returns whether bars are missing before it."""
+def learn(w, symbol, bar, index, listed):
+    """Move all that a symbol remembers by one session bar; returns whether bars are missing before it.
+
+    listed: closes are counted against the level of the symbol's row, whatever its lines do.
+    """
     st = w.states[symbol]
     inst = w.instruments[symbol]
     p = w.params[0]
@@ -97,11 +104,14 @@ def learn(w, symbol, bar, index):
     if p["uses_ring"]:
         anchor.remember_bar(st, bar)
     level_slot = p["level_anchor"]
-    if anchor.move_anchors(st, w.rules[symbol], p, w.sessions, inst, bar, new_session, whole, level_slot):
-        st["run_long"] = -1
-        st["run_short"] = -1
-        st["slope_count"] = 0
-        signal.drop_pending(st)
+    renewed = anchor.move_anchors(st, w.rules[symbol], p, w.sessions, inst, bar, new_session, whole, level_slot)
+    if renewed != 0:
+        if renewed & anchor.LEVEL_RENEWED:
+            st["slope_count"] = 0
+        if not listed or p["setup"] == SETUP_PINCH:
+            st["run_long"] = -1
+            st["run_short"] = -1
+            signal.drop_pending(st)
     line = st["avwap"][POSITION_ANCHOR]
     avwap.fold(line, p["price_source"], bar["open"], bar["high"], bar["low"], bar["close"], bar["volume"])
     indicator.grow_day(st, bar)
@@ -166,28 +176,64 @@ def structural_skip(st, p, bar, hole, known):
 
 
 @inlined
-def look_for_entry(w, symbol, bar, level, row, skip):
-    """Signal and gates of a symbol; returns True where an entry is ready to be ranked."""
+def read_signal(w, symbol, bar, level, listed):
+    """What the rules want at this close of a level that is known: the SIGNAL code; a new confirmation gets its stop."""
+    st = w.states[symbol]
+    inst = w.instruments[symbol]
+    p = w.params[0]
+    scanned = listed and inst["daily"] != 0
+    if scanned:
+        pass
+    elif p["setup"] == SETUP_PINCH:
+        signal.follow_pinch(st, p, inst, bar["close"], bar["ts_ms"])
+    else:
+        signal.keep_pending(st, p, inst, bar["close"], level, bar["ts_ms"])
+        if p["setup"] == SETUP_PULLBACK:
+            slope = w.watch[symbol]["slope"] if listed else gate.slope_of(st, p)
+            signal.move_pullback(st, p, bar, level, slope)
+        else:
+            signal.move_runs(st, p, bar["close"], level)
+    code = SIGNAL_NONE
+    if st["phase"] == FLAT:
+        side = w.watch[symbol]["side"] if listed else 0
+        if scanned:
+            code = signal.confirm_scan(st, p, side, bar["close"], bar["ts_ms"])
+        else:
+            date = w.sessions[st["session"]]["date"]
+            code = signal.confirm(st, p, inst, bar["close"], bar["ts_ms"], date, side)
+        if code == SIGNAL_CONFIRMED:
+            if listed:
+                st["pending_stop"] = w.watch[symbol]["stop"]
+            else:
+                st["pending_stop"] = risk.initial_stop(st, p, st["pending_side"], bar["close"], level)
+    return code
+
+
+@inlined
+def look_for_entry(w, symbol, bar, level, row, skip, listed):
+    """Signal and gates of a symbol; returns True where an entry is ready to be ranked.
+
+    level: the one entries look at; listed: it is that of the symbol's row, which then decides side, stop and slope.
+    """
     st = w.states[symbol]
     inst = w.instruments[symbol]
     p = w.params[0]
     port = w.portfolio[0]
     session = w.sessions[st["session"]]
     known = not math.isnan(level)
-    fresh = st["pending_side"] == 0
-    if known:
-        signal.keep_pending(st, p, inst, bar["close"], level, bar["ts_ms"])
-        signal.move_runs(st, p, bar["close"], level)
     code = SIGNAL_NONE
-    if known and st["phase"] == FLAT:
-        code = signal.confirm(st, p, inst, bar["close"], bar["ts_ms"], session["date"])
-        if fresh and st["pending_side"] != 0:
-            st["pending_stop"] = risk.initial_stop(st, p, st["pending_side"], bar["close"], level)
+    if known:
+        code = read_signal(w, symbol, bar, level, listed)
     asked = gate.asked_always(p, inst)
     hole = skip == SKIP_CADENCE_FAILED
     blocked = gate.blocked_always(st, p, inst, port, session, bar["ts_ms"], bar["flags"], hole, known)
+    if port["watching"]:
+        more, held = gate.blocked_watch(p, w.watch[symbol], listed)
+        asked |= more
+        blocked |= held
     if code != SIGNAL_NONE and st["pending_side"] != 0:
-        more, held = gate.blocked_setup(st, p, inst, w.states, bar["close"], level, bar["ts_ms"])
+        slope = w.watch[symbol]["slope"] if listed else gate.slope_of(st, p)
+        more, held = gate.blocked_setup(st, p, inst, w.states, bar["close"], level, slope, bar["ts_ms"])
         asked |= more
         blocked |= held
         if blocked == 0:
@@ -206,7 +252,7 @@ def look_for_entry(w, symbol, bar, level, row, skip):
         return False
     if st["pending_side"] != 0:
         row["side"] = st["pending_side"]
-        row["setup"] = p["setup"]
+        row["setup"] = SETUP_SCAN if listed and inst["daily"] else p["setup"]
     if skip != SKIP_NONE:
         row["skip"] = skip
     elif code == SIGNAL_NONE:
@@ -239,6 +285,15 @@ def describe_position(st, row, skip, reason):
         row["skip"] = SKIP_IN_POSITION
 
 
+@compiled
+def held_level(st, live):
+    """The level an open position is judged against: its row's constant, else the line it was taken on."""
+    if not math.isnan(st["entry_level"]):
+        return st["entry_level"]
+    line = st["avwap"][POSITION_ANCHOR]
+    return avwap.level(line) if line["anchor_ms"] != 0 else live
+
+
 @inlined
 def step(w, o, symbol, bar):
     """One bar of one symbol: state moves, a decision row is begun, exits and stops go out.
@@ -268,10 +323,13 @@ def step(w, o, symbol, bar):
     date = w.sessions[index]["date"]
     if date > w.portfolio[0]["session_date"]:
         barrier.new_day(w.portfolio[0], p, date, bar["ts_ms"], o.transitions, o.n)
-    hole = learn(w, symbol, bar, index) or flags & BAR_CADENCE != 0
+    listed = False
+    if w.portfolio[0]["watching"]:
+        listed = watch.turn_to_row(st, p, w.watch[symbol], index)
+    hole = learn(w, symbol, bar, index, listed) or flags & BAR_CADENCE != 0
     held = st["qty"] > 0
-    slot = POSITION_ANCHOR if held and st["avwap"][POSITION_ANCHOR]["anchor_ms"] != 0 else p["level_anchor"]
-    level = avwap.level(st["avwap"][slot])
+    own = w.watch[symbol]["level"] if listed else avwap.level(st["avwap"][p["level_anchor"]])
+    level = held_level(st, own) if held else own
     row["level"] = level
     skip = structural_skip(st, p, bar, hole, not math.isnan(level))
     reason = EXIT_NONE
@@ -282,8 +340,7 @@ def step(w, o, symbol, bar):
         high = to_ticks(bar["high"], inst["tick"])
         low = to_ticks(bar["low"], inst["tick"])
         reason = manage(st, p, inst, w.sessions, bar, high, low, level)
-    own = level if slot == p["level_anchor"] else avwap.level(st["avwap"][p["level_anchor"]])
-    ready = look_for_entry(w, symbol, bar, own, row, skip)
+    ready = look_for_entry(w, symbol, bar, own, row, skip, listed)
     if st["phase"] != FLAT:
         describe_position(st, row, skip, reason)
         if not flags & BAR_LATE:

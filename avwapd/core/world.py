@@ -20,6 +20,7 @@ from avwapd.core.records import (
     REPORT,
     STATE,
     TRANSITION,
+    WATCH,
 )
 
 
@@ -29,7 +30,7 @@ class World(NamedTuple):
     instruments: INSTRUMENT [symbols]; sessions: SESSION [rows], one stretch a calendar; rules: ANCHOR_RULE [symbols,
     MAX_ANCHORS]; params: PARAMS [1]; states: STATE [symbols]; portfolio: PORTFOLIO [1]; profile: float64 [slots,
     PROFILE_COLUMNS, symbols]; profile_counts: int64 [symbols]; value: float64 [symbols], profit of a symbol in equity
-    currency, open position marked; candidates: int64 [symbols, 2]; distance: float64 [symbols].
+    currency, open position marked; candidates: int64 [symbols, 2]; distance: float64 [symbols]; watch: WATCH [symbols].
     """
 
     instruments: Any
@@ -43,6 +44,7 @@ class World(NamedTuple):
     value: Any
     candidates: Any
     distance: Any
+    watch: Any
 
 
 class Output(NamedTuple):
@@ -64,6 +66,9 @@ UNKNOWN_FLOATS = (
     "ceiling_high",
     "pending_stop",
     "last_close",
+    "entry_level",
+    "row_swing_low",
+    "row_swing_high",
 )
 
 
@@ -80,6 +85,7 @@ def new_world(instruments: Any, sessions: Any, rules: Any, params: Any, slots: i
     portfolio = np.zeros(1, PORTFOLIO)
     for name in ("equity", "peak", "day_start"):
         portfolio[name] = params["start_equity"]
+    portfolio["watching"] = (params["watch_use"] != 0) & (params["watch_required"] != 0)
     return World(
         instruments,
         sessions,
@@ -92,6 +98,7 @@ def new_world(instruments: Any, sessions: Any, rules: Any, params: Any, slots: i
         np.zeros(count),
         np.zeros((count, 2), np.int64),
         np.zeros(count),
+        np.zeros(count, WATCH),
     )
 
 

@@ -26,6 +26,11 @@ class ReplayFeed:
         """Bars still to come."""
         return len(self._bars) - self._at
 
+    @property
+    def next_ms(self) -> int | None:
+        """Close of the next barrier, None at the end."""
+        return int(self._bars["ts_ms"][self._at]) if self.left else None
+
     def next(self) -> Any:
         """The next barrier as an array of its own, None at the end."""
         if self._at >= len(self._bars):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +46,18 @@ class Piece:
     bars: Rows  # the rows of the market that these decisions are about, one each
 
 
-def replay(setup: Setup, bars: Rows, begin: int, *, script: Script | None = None) -> Result:
-    """Run `bars`; rows before `begin` are warm-up. A script puts in what only a run's record knows."""
+def replay(
+    setup: Setup, bars: Rows, begin: int, *, script: Script | None = None, lists: Sequence[tuple[int, Rows]] = ()
+) -> Result:
+    """Run `bars`; rows before `begin` are warm-up. A script puts in what only a run's record knows.
+
+    lists: WATCH rows and the bar before which they take over, in turn; a script brings its own.
+    """
     world = setup.fresh()
     if script is not None and not script.empty:
         return Result(*scripted.drive(setup, world, warm_bars(bars, 0, len(bars), begin), script), world)
     parts: list[list[Rows]] = [[], [], [], []]
-    for piece in pieces(setup, world, bars, begin):
+    for piece in pieces(setup, world, bars, begin, lists=lists):
         for kept, rows in zip(parts, (piece.decisions, piece.effects, piece.transitions, piece.fills), strict=True):
             if len(rows):
                 kept.append(rows.copy())
@@ -61,9 +67,19 @@ def replay(setup: Setup, bars: Rows, begin: int, *, script: Script | None = None
 
 
 def pieces(
-    setup: Setup, world: engine.World, bars: Rows, begin: int, *, buffers: int = 1, room: int = ROOM
+    setup: Setup,
+    world: engine.World,
+    bars: Rows,
+    begin: int,
+    *,
+    buffers: int = 1,
+    room: int = ROOM,
+    lists: Sequence[tuple[int, Rows]] = (),
 ) -> Iterator[Piece]:
-    """Run `bars` through `world`, piece by piece; a piece is good until `buffers` more have been asked for."""
+    """Run `bars` through `world`, piece by piece; a piece is good until `buffers` more have been asked for.
+
+    lists: WATCH rows of the scan, each with the row of `bars` before which it takes over, ascending.
+    """
     symbols = len(world.states)
     events = max(64 * symbols, room // 4)
     engine.check_capacity(events, symbols)
@@ -72,6 +88,8 @@ def pieces(
     reports = engine.reports_room()
     row_of = np.full(symbols, -1, np.int64)
     turn = 0
+    coming = deque(lists)
+    before = 0  # bars of the stretches that are done
     for stretch, decided in stretches(bars, begin):
         at = 0
         while at < len(stretch):
@@ -79,9 +97,15 @@ def pieces(
             turn += 1
             out.n[:] = 0
             start = at
-            at = engine.run(world, out, books, reports, stretch, row_of, at)
-            refuse_error(out.n, setup, stretch, at)
+            stop = at
+            while at == stop < len(stretch):
+                while coming and coming[0][0] <= before + at:
+                    engine.watch(world, coming.popleft()[1])
+                stop = min(coming[0][0] - before, len(stretch)) if coming else len(stretch)
+                at = engine.run(world, out, books, reports, stretch[:stop], row_of, at)
+                refuse_error(out.n, setup, stretch, at)
             yield _piece(setup, out, stretch[start:at] if decided else stretch[:0])
+        before += len(stretch)
 
 
 def _piece(setup: Setup, out: engine.Output, rows: Rows) -> Piece:

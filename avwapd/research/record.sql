@@ -80,7 +80,7 @@ SELECT i.kind, i.symbol_id, i.body,
     (SELECT ifnull(max(b.ts_ms), 0) FROM inputs b WHERE b.kind = 'bars' AND b.seq < i.seq),
     (SELECT count(*) FROM inputs r WHERE r.kind = 'report' AND r.seq < i.seq
         AND r.seq > (SELECT ifnull(max(b.seq), 0) FROM inputs b WHERE b.kind = 'bars' AND b.seq < i.seq))
-FROM inputs i WHERE i.kind IN ('act', 'caught_up') ORDER BY i.seq;
+FROM inputs i WHERE i.kind IN ('act', 'caught_up', 'watchlist') ORDER BY i.seq;
 
 -- Our own word about an order carries no number of the venue's.
 -- name: refusals

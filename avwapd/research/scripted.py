@@ -23,19 +23,23 @@ from avwapd.research import ResearchError
 
 Rows = NDArray[np.void]
 Key = tuple[int, int]
-CAUGHT_UP = -1  # the kind of an Event that is no act
+CAUGHT_UP, LISTED = -1, -2  # the kinds of an Event that is no act
 ALL = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An act, or the end of a catch-up: after the barrier of `after_ms`, and so many words of the venue since then."""
+    """An act, a list of the scan, or the end of a catch-up.
+
+    It came after the barrier of `after_ms`, and so many words of the venue since then. rows: WATCH records of a list.
+    """
 
     after_ms: int  # 0: before the first
     words: int
-    kind: int  # codes.ACT_* or CAUGHT_UP
+    kind: int  # codes.ACT_*, CAUGHT_UP or LISTED
     symbol: int = ALL
     freeze: bool = False
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,16 @@ class Script:
     @property
     def taken(self) -> dict[str, int]:
         """How many of each kind are in it, the absent left out."""
-        acts = sum(event.kind != CAUGHT_UP for event in self.events)
+        ends, lists = (sum(event.kind == kind for event in self.events) for kind in (CAUGHT_UP, LISTED))
         late = sum(1 for flags in self.flags.values() if flags & codes.BAR_LATE)
         counts = {
             "late marks": late,
             "other marks": len(self.flags) - late,
             "failed intervals": len(self.missing),
             "barriers": len(self.order),
-            "acts": acts,
-            "ends of catch-up": len(self.events) - acts,
+            "acts": len(self.events) - ends - lists,
+            "ends of catch-up": ends,
+            "watchlist versions": lists,
             "orders refused before the venue": len(self.refusals),
             "requests in doubt": len(self.unheard),
         }
@@ -192,6 +197,8 @@ class Driver:
             self._out.n[:] = 0
             if event.kind == CAUGHT_UP:
                 engine.caught_up(self._world, self._out)
+            elif event.kind == LISTED:
+                engine.watch(self._world, event.rows)
             elif event.kind in (ACT_REARM, ACT_DRAIN) or event.symbol != ALL:
                 engine.act(self._world, self._out, event.symbol, event.kind, event.freeze)
             else:

@@ -8,7 +8,8 @@ from itertools import groupby
 from avwapd.core import codes
 from avwapd.core.codes import BAR_CADENCE, BAR_LATE, BAR_MISSING, BAR_RETRY
 from avwapd.research.record import Record
-from avwapd.research.scripted import ALL, CAUGHT_UP, Event, Key, Script
+from avwapd.research.scripted import ALL, CAUGHT_UP, LISTED, Event, Key, Script
+from avwapd.store.watchlist import of_body, records
 
 
 def script_of(record: Record, *, embedded: bool) -> Script:
@@ -45,11 +46,15 @@ def order_of(record: Record) -> tuple[tuple[int, tuple[int, ...]], ...]:
 
 
 def events_of(record: Record) -> list[Event]:
-    """Acts and ends of catch-ups in their places."""
+    """Acts, lists and ends of catch-ups in their places."""
     found = []
     for kind, symbol, body, after_ms, words in record.ask("events"):
         if kind == "caught_up":
             found.append(Event(after_ms, words, CAUGHT_UP))
+        elif kind == "watchlist":
+            listed = of_body(body)
+            rows, _ = records(listed.rows, listed.scan_date, record.symbols)
+            found.append(Event(after_ms, words, LISTED, rows=rows))
         else:
             act = json.loads(body)
             where = ALL if symbol is None else symbol

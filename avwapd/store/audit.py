@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from avwapd.store.ids import client_id, is_ours
 from avwapd.store.sql import Connection, load
+from avwapd.store.watchlist import of_body, version_of
 
 CHECKS = load("audit.sql")
 SQL = load("queries.sql")
@@ -49,7 +50,7 @@ def audit(
     for name, query in CHECKS.items():
         rows = conn.execute(f"SELECT * FROM (\n{query}\n) LIMIT {SHOWN}", _named(query, limits)).fetchall()
         found += [Violation(name, str(where), str(what)) for where, what in rows]
-    for check in (_ids(conn, account, strategy), _snapshots(conn)):
+    for check in (_ids(conn, account, strategy), _snapshots(conn), _lists(conn)):
         found += itertools.islice(check, SHOWN)
     return found
 
@@ -70,6 +71,13 @@ def _ids(conn: Connection, account: str | None, strategy: str | None) -> Iterato
         derived = client_id(account, strategy, symbol, ts_ms, purpose, intent)
         if cid != derived:
             yield Violation("i1_derived_id", cid, f"its decision derives {derived}")
+
+
+def _lists(conn: Connection) -> Iterator[Violation]:
+    for seq, body in conn.execute(SQL["audit_lists"]):
+        listed = of_body(body)
+        if version_of(listed.scan_date, listed.rows, listed.anchors) != listed.version:
+            yield Violation("i3_watchlist_version", f"input {seq}", "the list's version is not the hash of its content")
 
 
 def _snapshots(conn: Connection) -> Iterator[Violation]:

@@ -72,6 +72,29 @@ FROM outbox GROUP BY symbol_id HAVING count(*) <> max(intent);
 SELECT f.exec_id, 'booked by input ' || f.seq || ', which is no report'
 FROM fills f LEFT JOIN inputs i ON i.seq = f.seq WHERE i.kind IS NOT 'report';
 
+-- name: i3_watchlist_without_input
+SELECT 'watchlist ' || w.seq || '/' || w.rank, 'no list ' || w.version || ' of ' || w.scan_date || ' came with that input'
+FROM watchlist w
+LEFT JOIN inputs i ON i.seq = w.seq AND i.kind = 'watchlist'
+WHERE json_extract(i.body, '$.version') IS NOT w.version OR json_extract(i.body, '$.scan_date') IS NOT w.scan_date;
+
+-- name: i3_watchlist_row_lost
+SELECT 'input ' || i.seq, count(w.seq) || ' rows of ' || json_array_length(i.body, '$.rows')
+FROM inputs i LEFT JOIN watchlist w USING (seq)
+WHERE i.kind = 'watchlist' GROUP BY i.seq HAVING count(w.seq) <> json_array_length(i.body, '$.rows');
+
+-- name: i3_scan_anchor_twice
+SELECT 'anchor ' || symbol || ' ' || kind || ' of ' || anchor_date, count(*) || ' rows stand'
+FROM scan_anchors WHERE superseded_by IS NULL
+GROUP BY symbol, kind, anchor_date, rule_version HAVING count(*) > 1;
+
+-- name: i3_scan_anchor_lost
+SELECT 'anchor ' || a.symbol || ' ' || a.kind || ' of ' || a.anchor_date, 'superseded by ' || a.superseded_by || ', not there'
+FROM scan_anchors a
+WHERE a.superseded_by IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM scan_anchors b WHERE b.symbol = a.symbol AND b.kind = a.kind AND b.anchor_date = a.superseded_by
+);
+
 -- ------------------------------------------------------------------------------------------------ I4: the books
 
 -- A fee in the base coin shrinks what is held; qty is never negative in a position, so the side gives the sign.

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from avwapd.core import codes, engine, records
+from avwapd.core import codes, engine
 from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
 from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import REPORT
 from avwapd.store import StoreError, VenueUnknown
 from avwapd.store.ids import client_id, is_ours
 from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, StepRows
+from avwapd.store.snapshot import head_of, layout, packed
+from avwapd.store.watchlist import Listed, Watchlist, of_body
+from avwapd.store.watchlist import records as watch_records
 
 RULES_VERSION = "1"
-MAGIC = b"avwsnap1"
 WORD_FIELDS = ("number", "ts_ms", "cid", "ref_cid", "venue_id", "kind", "exec_id", "final", "cum_qty", "last_qty",
                "price_ticks", "fee_units", "fee_lots")  # fmt: skip
 ALL = -1  # the symbol of an act that means every symbol
@@ -67,6 +67,7 @@ class Journal:
         self.fresh_ms = fresh_ms
         self.seq = 0
         self.cursor = 0  # the venue's last word that was taken
+        self.listed: Listed | None = None
         self.orders: dict[str, tuple[int, int]] = {}  # cid -> symbol, intent
         self.cids: dict[tuple[int, int], str] = {}
         self.canceling: dict[tuple[int, int], int] = {}  # order -> the cancel request about it
@@ -128,6 +129,16 @@ class Journal:
         rows.positions = [self._position(i, act.reason if act.freeze else "") for i in touched]
         return rows
 
+    def watchlist(self, listed: Watchlist, ts_ms: int) -> StepRows:
+        """A list of the scan, in the place of the one before; between two barriers."""
+        self._begin()
+        found, missing = watch_records(listed.rows, listed.scan_date, self.names.symbols)
+        engine.watch(self.world, found)
+        self.listed = Listed(listed.scan_date, listed.version, len(listed.rows), missing)
+        rows = self._rows("watchlist", ts_ms, None, listed.body)
+        rows.watchlist = listed
+        return rows
+
     def caught_up(self) -> StepRows:
         """The last missed bar is folded."""
         self._begin()
@@ -164,6 +175,8 @@ class Journal:
             rows = self._report(json.loads(entry.body), entry.body)
         elif entry.kind == "caught_up":
             rows = self.caught_up()
+        elif entry.kind == "watchlist":
+            rows = self.watchlist(of_body(entry.body), entry.ts_ms)
         else:
             body = json.loads(entry.body)
             symbol = ALL if entry.symbol_id is None else entry.symbol_id
@@ -341,21 +354,16 @@ class Journal:
             "layout": layout(),
             "fingerprint": self.fingerprint,
             "parts": [int(part.nbytes) for part in self._parts()],
+            "listed": None if self.listed is None else asdict(self.listed),
         }
-        text = json.dumps(head).encode()
-        body = zlib.compress(b"".join(part.tobytes() for part in self._parts()), 1)
-        return MAGIC + struct.pack("<I", len(text)) + text + body
+        return packed(head, b"".join(part.tobytes() for part in self._parts()))
 
     def restore(self, body: bytes) -> bool:
         """Take a snapshot back; False where it was written by other rules or another layout (fold from the start)."""
-        if body[: len(MAGIC)] != MAGIC:
+        head, begin = head_of(body)
+        if not head or self.foreign(body):
             return False
-        (size,) = struct.unpack_from("<I", body, len(MAGIC))
-        begin = len(MAGIC) + 4
-        head = json.loads(body[begin : begin + size])
-        if head["layout"] != layout() or head["fingerprint"] != self.fingerprint:
-            return False
-        raw = zlib.decompress(body[begin + size :])
+        raw = zlib.decompress(body[begin:])
         at = 0
         for part, size in zip(self._parts(), head["parts"], strict=True):
             if size != part.nbytes:
@@ -363,12 +371,19 @@ class Journal:
             part[...] = np.frombuffer(raw, part.dtype, part.size, at).reshape(part.shape)
             at += size
         self.seq, self.cursor = head["seq"], head["cursor"]
+        listed = head["listed"]
+        self.listed = None if listed is None else Listed(**listed | {"missing": tuple(listed["missing"])})
         self._anchored = self.world.states["avwap"]["anchor_ms"].copy()
         return True
 
+    def foreign(self, body: bytes) -> bool:
+        """True of a snapshot that was written by another layout or other rules: nothing is known against it."""
+        head, _ = head_of(body)
+        return bool(head) and (head["layout"] != layout() or head["fingerprint"] != self.fingerprint)
+
     def _parts(self) -> Iterable[Any]:
         w = self.world
-        return (w.states, w.portfolio, w.value, w.profile_counts, w.profile)
+        return (w.states, w.portfolio, w.value, w.profile_counts, w.profile, w.watch)
 
     def state_hash(self) -> str:
         """Hex digest of the engine's memory, for the replay certificate."""
@@ -376,10 +391,3 @@ class Journal:
         for part in self._parts():
             digest.update(part.tobytes())
         return digest.hexdigest()
-
-
-@lru_cache
-def layout() -> str:
-    """Changes whenever a record of the engine's memory does."""
-    parts = (records.STATE, records.PORTFOLIO, records.BAR)
-    return f"{zlib.crc32(repr([part.descr if part.names else part for part in parts]).encode()):08x}"

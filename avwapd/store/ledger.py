@@ -18,10 +18,13 @@ from avwapd.core.records import BAR
 from avwapd.store import EpochFenced, ImpossibleMove, InstrumentsChanged, RulesChanged
 from avwapd.store.rows import Input, InstrumentRow, Move, OutboxRow, Request, RunRow, Snapshot, StepRows
 from avwapd.store.sql import Connection, load
+from avwapd.store.watchlist import Watchlist
 
 SQL = load("queries.sql")
 SNAPSHOTS_KEPT = 3
 SIDES = {1: "buy", -1: "sell"}
+LISTED = ("rank", "symbol", "side", "tier", "execute", "price", "level", "stop", "r1", "r2", "trend_score", "dist_pct",
+          "slope", "confluence", "sector", "anchor", "anchor_date", "atr", "swing_low", "swing_high")  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- who writes
@@ -52,12 +55,15 @@ def begin_run(conn: Connection, run: RunRow) -> None:
     conn.execute(SQL["begin_run"], run)
 
 
-def assert_rules(conn: Connection, rules: Mapping[str, object]) -> None:
-    """A ledger is folded by the rules it was written with; under others its positions would not be its own."""
+def assert_rules(conn: Connection, rules: Mapping[str, object], defaults: Mapping[str, object] | None = None) -> None:
+    """A ledger is folded by the rules it was written with; under others its positions would not be its own.
+
+    A setting that is younger than the ledger had its default then.
+    """
     row = conn.execute(SQL["last_rules"]).fetchone()
     if row is None or last_seq(conn) == 0:
         return
-    before = json.loads(row[0])
+    before = {**(defaults or {}), **json.loads(row[0])}
     changed = sorted(name for name in before.keys() | rules.keys() if before.get(name) != rules.get(name))
     if changed:
         told = "; ".join(f"{name} was {before.get(name)!r}, is {rules.get(name)!r}" for name in changed[:5])
@@ -140,6 +146,8 @@ def record_step(conn: Connection, rows: StepRows) -> None:
         conn.executemany(SQL["record_consumed"], rows.consumed)
     if rows.gates:
         conn.executemany(SQL["record_gates"], rows.gates)
+    if rows.watchlist is not None:
+        _record_watchlist(conn, rows, rows.watchlist)
     for move in rows.outbox_moves:
         apply_move(conn, move, rows.ts_ms)
     if rows.snapshot is not None:
@@ -156,6 +164,27 @@ def _record_effects(conn: Connection, seq: int, effects: list[OutboxRow]) -> Non
             conn.execute(SQL["record_order"], (e.symbol_id, e.intent, e.cid, *words, *terms))
         kind = codes.EFFECTS[e.kind]
         conn.execute(SQL["record_outbox"], (e.symbol_id, e.intent, kind, e.cid, ref, seq, e.due_ts_ms))
+
+
+def _record_watchlist(conn: Connection, rows: StepRows, listed: Watchlist) -> None:
+    """Every row of the list; of the anchors what it says anew. An anchor it does not speak of stands."""
+    facts = {"seq": rows.seq, "scan_date": listed.scan_date, "version": listed.version, "taken_ms": rows.ts_ms}
+    conn.executemany(
+        SQL["record_watchlist"], [{**{name: row[name] for name in LISTED}, **facts} for row in listed.rows]
+    )
+    said: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    for anchor in listed.anchors:
+        said.setdefault((anchor["symbol"], anchor["kind"]), []).append(anchor)
+    for (symbol, kind), anchors in said.items():
+        standing = json.dumps([f"{anchor['anchor_date']} {anchor['rule_version']}" for anchor in anchors])
+        newest = max(int(str(anchor["anchor_date"])) for anchor in anchors)
+        given = {"symbol": symbol, "kind": kind, "standing": standing, "by": newest}
+        conn.execute(SQL["supersede_scan_anchors"], given)
+    names = ("symbol", "kind", "anchor_date", "known_date")
+    about = {"seq": rows.seq, "scan_date": listed.scan_date}
+    for row in listed.anchors:
+        given = {**{name: row[name] for name in names}, "rule_version": str(row["rule_version"]), **about}
+        conn.execute(SQL["record_scan_anchors"], given)
 
 
 def _record_snapshot(conn: Connection, seq: int, ts_ms: int, body: bytes) -> None:

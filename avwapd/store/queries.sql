@@ -108,6 +108,28 @@ INSERT INTO consumed_entries (symbol_id, session_date, ts_ms) VALUES (?, ?, ?);
 -- name: record_gates
 INSERT INTO gates (seq, ts_ms, gate, closed, reason) VALUES (?, ?, ?, ?, ?);
 
+-- name: record_watchlist
+INSERT INTO watchlist (seq, rank, scan_date, version, symbol, side, tier, execute, price, level, stop, r1, r2,
+    trend_score, dist_pct, slope, confluence, sector, anchor, anchor_date, atr, swing_low, swing_high, taken_ms)
+VALUES (:seq, :rank, :scan_date, :version, :symbol, iif(:side > 0, 'long', 'short'), :tier, :execute, :price, :level,
+    :stop, :r1, :r2, :trend_score, :dist_pct, :slope, :confluence, :sector, :anchor, :anchor_date, :atr, :swing_low,
+    :swing_high, :taken_ms);
+
+-- What the list says of a symbol's anchors of one kind (standing: JSON, "date rule") replaces what it does not say.
+-- name: supersede_scan_anchors
+UPDATE scan_anchors SET superseded_by = :by
+WHERE symbol = :symbol AND kind = :kind AND superseded_by IS NULL
+    AND anchor_date || ' ' || rule_version NOT IN (SELECT value FROM json_each(:standing));
+
+-- name: record_scan_anchors
+INSERT INTO scan_anchors (symbol, kind, scan_date, anchor_date, known_date, rule_version, seq)
+SELECT :symbol, :kind, :scan_date, :anchor_date, :known_date, :rule_version, :seq
+WHERE NOT EXISTS (
+    SELECT 1 FROM scan_anchors
+    WHERE symbol = :symbol AND kind = :kind AND anchor_date = :anchor_date AND rule_version = :rule_version
+        AND (superseded_by IS NULL OR scan_date = :scan_date)
+);
+
 -- name: record_snapshot
 INSERT INTO snapshots (seq, ts_ms, body, sha256) VALUES (?, ?, ?, ?);
 
@@ -208,6 +230,18 @@ SELECT * FROM position_words WHERE phase <> 'FLAT' OR halted <> 0;
 
 -- name: ask_orders
 SELECT * FROM order_words ORDER BY ts_ms DESC LIMIT 200;
+
+-- name: audit_lists
+SELECT seq, body FROM inputs WHERE kind = 'watchlist';
+
+-- The list in force when a bar was decided.
+-- name: list_of_decision
+SELECT json_extract(i.body, '$.scan_date'), json_extract(i.body, '$.version')
+FROM inputs i
+WHERE i.kind = 'watchlist' AND i.seq < (
+    SELECT min(b.seq) FROM bars b JOIN instruments s USING (symbol_id) WHERE s.symbol = ?1 AND b.ts_ms = ?2
+)
+ORDER BY i.seq DESC LIMIT 1;
 
 -- name: ask_decision
 SELECT w.*, d.gates_asked, d.gates_blocked

@@ -32,12 +32,20 @@ def decision(database: Path, symbol: str, ts_ms: int) -> dict[str, Any] | None:
     """One decision in words, with every gate's verdict; None where there is none."""
     with closing(open_reader(database)) as conn:
         found = rows_of(conn, SQL["ask_decision"], (symbol, ts_ms))
+        listed = list_of(conn, symbol, ts_ms)
     if not found:
         return None
     row = found[0]
     asked, blocked = row.pop("gates_asked"), row.pop("gates_blocked")
     row["gates"] = {name: verdict(asked, blocked, bit) for bit, name in enumerate(GATES)}
+    row["watchlist"] = listed
     return row
+
+
+def list_of(conn: sqlite3.Connection, symbol: str, ts_ms: int) -> dict[str, Any] | None:
+    """scan_date and version of the list in force when a bar was decided; None where there was none."""
+    found = conn.execute(SQL["list_of_decision"], (symbol, ts_ms)).fetchone()
+    return None if found is None else {"scan_date": found[0], "version": found[1]}
 
 
 def verdict(asked: int, blocked: int, bit: int) -> str:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from avwapd.store.watchlist import Watchlist
+
 
 class InstrumentRow(NamedTuple):
     """What symbol_id means: the tick and lot in which all its rows are counted."""
@@ -140,6 +142,7 @@ class StepRows:
     consumed: list[tuple[int, int, int]] = field(default_factory=list)
     gates: list[GateRow] = field(default_factory=list)
     outbox_moves: list[Move] = field(default_factory=list)
+    watchlist: Watchlist | None = None
     snapshot: bytes | None = None
 
 

@@ -1,4 +1,4 @@
--- The ledger, version 1.
+-- The ledger, version 1; what came later lies in `migrations`.
 --
 -- Prices are integers in the instrument's tick, quantities in its lot, money in tick x lot ("units"), so that sums are
 -- exact; bars and levels are floats as the feed and the rules have them (NULL: unknown). Times are UTC milliseconds.

@@ -33,6 +33,7 @@ SYMBOL_ACTS = {
     "flatten": "leave what is held, at market",
 }
 ACTS = {
+    "reload": "take the newest watchlist of the scan",
     "drain": "no new entries until resume or the next start",
     "stop": "end now, in good order; positions and their stops stay",
 }

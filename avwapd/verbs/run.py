@@ -148,6 +148,7 @@ def doors(config: Config, paths: Paths) -> Doors:
     from avwapd.daemon import Doors
     from avwapd.ports import SystemClock
     from avwapd.store.database import open_database
+    from avwapd.store.watchlist import read as read_watchlist
     from avwapd.venues.choose import open_venue
 
     async def database() -> Any:
@@ -162,6 +163,7 @@ def doors(config: Config, paths: Paths) -> Doors:
         open_venue=venue,
         publish_beat=lambda facts: write_beat(paths.heartbeat, facts),
         killed=paths.kill_switch.exists,
+        read_watchlist=lambda: read_watchlist(paths.watchlist),
         identity=(os.getpid(), socket.gethostname(), boot_id()),
         servers=lambda daemon: servers(daemon, paths),
         on_ready=lambda: log.info("ready: control socket %s", paths.socket.name),
@@ -171,7 +173,7 @@ def doors(config: Config, paths: Paths) -> Doors:
 def servers(daemon: Daemon, paths: Paths) -> list[Any]:
     from avwapd.actors.control import Control
 
-    return [Control(paths.socket, paths.database, daemon.symbols, daemon.facts, daemon.stop)]
+    return [Control(paths.socket, paths.database, daemon.symbols, daemon.facts, daemon.stop, daemon.lists.reload)]
 
 
 def write_beat(path: Path, facts: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def from_ledger(database: Path, symbol: str, ts_ms: int) -> Mapping[str, Any]:
     from avwapd.research.record import opened
     from avwapd.research.wide import Widener, shown
+    from avwapd.store.questions import list_of
     from avwapd.verbs.export import names_of
 
     with opened(database) as record:
@@ -67,7 +68,7 @@ def from_ledger(database: Path, symbol: str, ts_ms: int) -> Mapping[str, Any]:
             batch = widener.batch(decisions, bars)
             names = batch.column("symbol").to_pylist()
             if symbol in names:
-                return shown(batch, names.index(symbol))
+                return {**shown(batch, names.index(symbol)), "watchlist": list_of(record.conn, symbol, ts_ms)}
     raise absent(symbol, ts_ms, database, "avwapd export decisions | cut -d, -f1-4")
 
 
@@ -105,6 +106,9 @@ def told(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield label, ", ".join(name for name, verdict in verdicts.items() if verdict == word) or "none"
     yield "first blocked", row["blocked_by"] or "none"
     yield "outcome", outcome(row)
+    listed = row.get("watchlist")
+    if listed:
+        yield "watchlist", f"scan of {listed['scan_date']}, version {listed['version'][:12]}"
     yield "versions", f"rules {row['rules_version']}, code {row['code_version']}"
 
 

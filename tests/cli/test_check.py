@@ -73,7 +73,7 @@ def test_a_broken_configuration_is_78_and_the_rest_is_still_looked_at(tmp_path: 
 @pytest.mark.parametrize(
     ("application_id", "version", "verdict", "what"),
     [
-        (package.APPLICATION_ID, package.SCHEMA_VERSION, "ok", "schema 1"),
+        (package.APPLICATION_ID, package.SCHEMA_VERSION, "ok", f"schema {package.SCHEMA_VERSION}"),
         (package.APPLICATION_ID, 0, "ok", "migrates it"),
         (package.APPLICATION_ID, package.SCHEMA_VERSION + 1, "fail", "newer than this code"),
         (12345, 1, "fail", "another program (application id 0x3039)"),

@@ -56,7 +56,7 @@ def refusal(folder: Path, text: str | bytes, **environ: str) -> ConfigError:
         # words
         ("[run]\ntimeframe = '7m'", "must be one of 1m, 2m, 3m, 5m, 10m"),
         ("[run]\nmode = 'Live'", "must be one of dry-run, sim, paper, live"),
-        ("[signal]\nsetup = 'pinch'", "must be one of breakout_hold, reclaim"),
+        ("[signal]\nsetup = 'scan'", "must be one of breakout_hold, reclaim, pullback, pinch"),
         ("[anchors]\nlevel = 'decade'", "must be one of session, week"),
         ("[equity]\ncurrency = 'GBP'", "must be one of USD, BTC, ETH"),
         ("[embedded]\nvenue = 'http://x'", "must be inline, unix:PATH or tcp:HOST:PORT"),
@@ -82,6 +82,7 @@ def refusal(folder: Path, text: str | bytes, **environ: str) -> ConfigError:
         ("[signal]\nallow_long = false", "signal.allow_long must be true"),
         ('[embedded]\nvenue = "tcp:198.51.100.1:80"', "embedded.venue must be on this machine"),
         ("[anchors]\nextra = ['session']", "anchors.extra must not repeat"),
+        ("[signal]\nsetup = 'pinch'", "anchors.extra must name a second line"),
         ("[anchors]\nlevel = 'user'", "need each other"),
         ("[anchors.user]\nAAPL = [2024-05-02]", "need each other"),
         (

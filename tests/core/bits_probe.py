@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from avwapd.core import engine, machine
-from avwapd.core.codes import SETUP_BREAKOUT_HOLD, SETUP_RECLAIM
+from avwapd.core.codes import SETUP_BREAKOUT_HOLD, SETUP_PINCH, SETUP_PULLBACK, SETUP_RECLAIM, SETUPS
+from avwapd.core.records import WATCH
 from tests.core import market
 
 ANCHORS = ("session", "week", "month", "year", "user", "swing_low", "swing_high")
@@ -27,6 +28,7 @@ class Case(NamedTuple):
     sessions: Any
     bars: Any
     params: Any
+    lists: tuple[tuple[int, Any], ...] = ()  # WATCH rows and the bar before which they take over
 
 
 def numbered(bars: Any, symbol: int) -> Any:
@@ -85,6 +87,75 @@ def five_minutes() -> Case:
     return Case("five_minutes", instruments, table, market.merged(*parts), params)
 
 
+def rows_of(case: Case, session: int, rng: Any) -> Any:
+    """A list made of one session's bars: some symbols, both sides, levels near the last close, all figures mixed."""
+    date = int(case.sessions["date"][session])
+    within = (case.bars["ts_ms"] > case.sessions["open_ms"][session]) & (
+        case.bars["ts_ms"] <= case.sessions["close_ms"][session]
+    )
+    found = []
+    for symbol in range(len(case.instruments)):
+        bars = case.bars[within & (case.bars["symbol"] == symbol)]
+        if not len(bars) or rng.random() < 0.25:
+            continue
+        high, low, close = bars["high"].max(), bars["low"].min(), bars["close"][-1]
+        side = 1 if rng.random() < 0.7 else -1
+        pivot = (high + low + close) / 3.0
+        row = np.zeros(1, WATCH)
+        row["symbol"], row["scan_date"], row["side"] = symbol, date, side
+        row["tier"], row["execute"] = rng.integers(1, 3), rng.random() < 0.9
+        row["level"] = round(close * (1.0 - side * rng.uniform(-0.004, 0.004)), 2)
+        row["stop"] = round(close * (1.0 - side * rng.uniform(0.01, 0.03)), 2)
+        row["r1"] = round(2 * pivot - (low if side > 0 else high), 2)
+        row["r2"] = round(pivot + side * (high - low), 2)
+        row["trend_score"], row["dist_pct"] = round(rng.normal(0, 10), 6), round(rng.uniform(0, 2), 2)
+        row["slope"], row["atr"] = round(side * rng.uniform(-0.04, 0.05), 4), close * rng.uniform(0.01, 0.03)
+        row["swing_low"], row["swing_high"] = low, high if rng.random() < 0.9 else np.nan
+        found.append(row)
+    return np.concatenate([np.zeros(0, WATCH), *found])
+
+
+def listed() -> Case:
+    """The five-minute market traded on a list a session, one of them forgotten, one without rows."""
+    case = five_minutes()
+    rng = np.random.default_rng(5)
+    lists = []
+    for session in range(4, len(case.sessions) - 1):
+        if session == 9:
+            continue
+        at = int(np.searchsorted(case.bars["ts_ms"], case.sessions["close_ms"][session], side="right"))
+        rows = rows_of(case, session, rng)
+        lists.append((at, rows[:0] if session == 12 else rows))
+    params = case.params.copy()
+    params["max_drift_pct"], params["watch_required"] = 8.0, 1
+    return case._replace(name="listed", params=params, lists=tuple(lists))
+
+
+def setup_of(setup: int, **changes: float) -> Case:
+    """The five-minute market under another setup."""
+    case = five_minutes()
+    params = case.params.copy()
+    for name, value in {"setup": setup, **changes}.items():
+        params[name] = value
+    return case._replace(name=SETUPS[setup], params=params)
+
+
+def days() -> Case:
+    """Daily bars of eight equities; each day's list is there before its bars."""
+    table = market.bell_sessions(days=800)
+    stamps = table["open_ms"] + 390 * market.MINUTE_MS
+    parts = [market.walk(stamps, n, 30.0 + 9 * n, seed=n, step=0.02, lots=900_000) for n in range(8)]
+    instruments = np.concatenate([market.equity(0, len(table), market.DAY_MS, slippage_ppm=250) for _ in parts])
+    params = market.params(market.DAY_MS, **{**BUSY, "max_positions": 4, "watch_execute_only": 0})
+    case = Case("days", instruments, table, market.merged(*parts), params)
+    rng = np.random.default_rng(7)
+    lists = [
+        (int(np.searchsorted(case.bars["ts_ms"], table["open_ms"][session])), rows_of(case, session, rng))
+        for session in range(40, len(table))
+    ]
+    return case._replace(lists=tuple(lists))
+
+
 def cases() -> Iterator[Case]:
     try:
         market.real_bars("us/IBM_1h.parquet")
@@ -94,6 +165,10 @@ def cases() -> Iterator[Case]:
     yield hourly(real)
     yield pairs(real)
     yield five_minutes()
+    yield listed()
+    yield days()
+    yield setup_of(SETUP_PULLBACK, pullback_sigma=0.5)
+    yield setup_of(SETUP_PINCH, pinch_anchor=1)
 
 
 def world_of(case: Case) -> tuple[Any, int]:
@@ -113,7 +188,7 @@ def digests(world: Any, out: Any, books: Any) -> dict[str, str]:
     arrays = {name: getattr(out, name)[: int(out.n[at])] for name, at in limits.items()}
     arrays |= {name: getattr(world, name) for name in ("portfolio", "profile", "profile_counts", "value")}
     arrays |= {name: np.ascontiguousarray(world.states[name]) for name in world.states.dtype.names}
-    arrays |= {"counters": out.n, "books": books["orders"]}
+    arrays |= {"counters": out.n, "books": books["orders"], "watch": world.watch}
     return {name: hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()[:20] for name, a in arrays.items()}
 
 
@@ -122,8 +197,12 @@ def run(case: Case) -> tuple[Any, Any, Any]:
     world, count = world_of(case)
     out, books = engine.new_output(len(case.bars), len(case.bars) + 1_000), engine.new_books(count)
     row_of = np.full(count, -1, np.int64)
-    done = engine.run(world, out, books, engine.reports_room(), case.bars, row_of, 0)
-    assert (done, int(out.n[machine.ERROR])) == (len(case.bars), 0)
+    done = 0
+    for end, rows in (*case.lists, (len(case.bars), None)):
+        done = engine.run(world, out, books, engine.reports_room(), case.bars[:end], row_of, done)
+        assert (done, int(out.n[machine.ERROR])) == (end, 0)
+        if rows is not None:
+            engine.watch(world, rows)
     return world, out, books
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pytest
 
 from avwapd.core import engine, machine, match
 from avwapd.core.codes import BAR_MISSING
@@ -50,14 +52,19 @@ class Venue:
         self.orders(bar)
 
 
-def test_the_live_way_equals_the_backtest() -> None:
-    case = bits_probe.five_minutes()
+@pytest.mark.parametrize("make", [bits_probe.five_minutes, bits_probe.listed, bits_probe.days])
+def test_the_live_way_equals_the_backtest(make: Callable[[], bits_probe.Case]) -> None:
+    case = make()
     expected = bits_probe.digests(*bits_probe.run(case))
     world, count = bits_probe.world_of(case)
     out = engine.new_output(len(case.bars), len(case.bars) + 1_000)
     venue = Venue(world, out, count)
-    for _, rows in groupby(range(len(case.bars)), key=lambda i: case.bars["ts_ms"][i]):
-        barrier = case.bars[list(rows)]
+    lists = dict(case.lists)
+    for _, grouped in groupby(range(len(case.bars)), key=lambda i: case.bars["ts_ms"][i]):
+        rows = list(grouped)
+        if rows[0] in lists:
+            engine.watch(world, lists[rows[0]])
+        barrier = case.bars[rows]
         for bar in barrier:
             if not bar["flags"] & BAR_MISSING:
                 venue.bar(bar)
@@ -66,6 +73,7 @@ def test_the_live_way_equals_the_backtest() -> None:
     assert not out.n[machine.ERROR]
     found = bits_probe.digests(world, out, np.concatenate(venue.books))
     assert found == expected
+    assert world.states["trade"].sum() >= 20
 
 
 def test_a_run_drained_in_small_portions_equals_one_run() -> None:

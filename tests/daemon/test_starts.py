@@ -13,6 +13,7 @@ import pytest
 
 from avwapd.store.reader import open_reader
 from avwapd.verbs.client import DaemonError, ask
+from tests.store import story
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
@@ -119,6 +120,40 @@ def test_a_ledger_that_forgot_the_venues_orders_stops(demo: Demo) -> None:
         path.unlink()
     assert ended(demo.start()) == 1
     assert "this ledger never made" in demo.log.read_text()
+
+
+def test_reload_takes_the_scans_list_and_says_what_it_is(demo: Demo) -> None:
+    """No file, a list, the same again, one that was changed by hand: refused with a sentence, the old one stays."""
+    path = demo.state / "watchlist.json"
+    process = demo.start()
+    try:
+        demo.until("ready")
+        assert demo.get("/v1/status")["watchlist"] is None  # type: ignore[index]
+        with pytest.raises(DaemonError, match="there is no watchlist"):
+            demo.post("/v1/reload", {})
+        found = story.listed(story.row("CEDAR"), story.row("ZZZ"), scan_date=20200102)
+        path.write_text(found.body)
+        answer = demo.post("/v1/reload", {})
+        assert isinstance(answer, dict)
+        assert (answer["done"], answer["changed"], answer["scan_date"], answer["rows"]) == ("reload", True, 20200102, 2)
+        assert (answer["version"], answer["missing"], answer["fresh"]) == (found.version, ["ZZZ"], False)
+        assert demo.post("/v1/reload", {})["changed"] is False  # type: ignore[index]
+        path.write_text(found.body.replace('"level":100.0', '"level":100.5'))
+        with pytest.raises(DaemonError, match="not the hash of its content"):
+            demo.post("/v1/reload", {})
+        status = demo.get("/v1/status")
+        assert isinstance(status, dict)
+        assert (status["watchlist"]["version"], status["watchlist"]["missing"]) == (found.version, 1)
+        gates = demo.get("/v1/gates")
+        assert isinstance(gates, list)
+        assert [row["gate"] for row in gates] == ["watchlist_stale"]
+        with pytest.raises(DaemonError, match="unknown"):
+            demo.post("/v1/reload", {"file": "x"})
+    finally:
+        process.kill()
+        process.wait(10)
+    with closing(open_reader(demo.state / "avwapd.db")) as conn:
+        assert conn.execute("SELECT count(*) FROM inputs WHERE kind = 'watchlist'").fetchone() == (1,)
 
 
 def test_a_misspelt_key_does_not_widen_an_act(demo: Demo) -> None:

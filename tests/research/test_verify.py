@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from avwapd.feeds.calendar import calendar_version
 from avwapd.research.backtest import Result, replay
 from avwapd.research.record import opened
 from avwapd.store.journal import ALL, Act
+from avwapd.store.snapshot import head_of, packed
 from tests.research import paper
 from tests.research.conftest import Base, Verify, based_on
 
@@ -283,3 +286,17 @@ def test_an_edited_ledger(base: Base, tmp_path: Path, verify: Verify, change: st
 def test_the_calendar_is_told(undisturbed: Path) -> None:
     with opened(undisturbed / "avwapd.db") as record:
         assert record.run().calendar_version == calendar_version()
+
+
+def test_an_older_programs_snapshot_is_no_difference(base: Base, tmp_path: Path, verify: Verify) -> None:
+    """It fits another layout of the memory: a start folds the journal instead, and so does verify."""
+    state = paper.ran(base.setup, base.state(tmp_path), until=int(np.unique(base.market.bars["ts_ms"])[320]))
+    with opened(state / "avwapd.db") as record:
+        rows = record.conn.execute("SELECT seq, body FROM snapshots").fetchall()
+    for seq, body in rows:
+        head, begin = head_of(body)
+        older = packed({**head, "layout": "older"}, zlib.decompress(body[begin:]))
+        digest = hashlib.sha256(older).hexdigest()
+        paper.execute(state, "UPDATE snapshots SET body = ?, sha256 = ? WHERE seq = ?", older, digest, seq)
+    code, _, text_ = verify(state)
+    assert (len(rows) > 0, code) == (True, 0), text_

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from avwapd.core.records import BAR, DECISION
 from avwapd.store import ledger
 from avwapd.store.database import open_sync
 from avwapd.store.ids import client_id
+from avwapd.store.migrate import Migrations
 from avwapd.store.rows import AnchorRow, InstrumentRow, Move, OutboxRow, PositionRow, StepRows
 from avwapd.store.sql import Connection, transact
+from avwapd.store.watchlist import Watchlist, version_of
 
 ACCOUNT, STRATEGY = "paper-1", "avwap"
 SYMBOLS = ("AAA", "BBB")
@@ -175,6 +178,54 @@ def steps() -> Iterator[StepRows | tuple[int, int]]:
     )
 
 
+def listed(*rows: Mapping[str, Any], scan_date: int = 20120309, anchors: Iterable[Mapping[str, Any]] = ()) -> Watchlist:
+    """A list of the scan; a row is `row(symbol, …)`."""
+    ranked = tuple({**row, "rank": n + 1} for n, row in enumerate(rows))
+    kept = tuple(anchors)
+    return Watchlist(scan_date, version_of(scan_date, ranked, kept), "1", "data", "config", ranked, kept)
+
+
+def row(symbol: str, **changes: Any) -> dict[str, Any]:
+    """A long row: level 100, stop 97, targets 104 and 108."""
+    return {
+        "symbol": symbol,
+        "side": 1,
+        "tier": "A",
+        "price": 101.0,
+        "level": 100.0,
+        "stop": 97.0,
+        "r1": 104.0,
+        "r2": 108.0,
+        "trend_score": 12.5,
+        "dist_pct": 1.0,
+        "sector": "Energy",
+        "anchor": "Gap",
+        "rank": 1,
+        "anchor_date": 20120301,
+        "slope": 0.01,
+        "confluence": 2,
+        "atr": 2.0,
+        "swing_low": None,
+        "swing_high": 109.0,
+        "execute": True,
+        **changes,
+    }
+
+
+def anchor(symbol: str, anchor_date: int, kind: str = "Gap") -> dict[str, Any]:
+    dates = {"anchor_date": anchor_date, "known_date": anchor_date}
+    return {"symbol": symbol, "kind": kind, "rule_version": 1, **dates}
+
+
+def lists() -> Iterator[StepRows]:
+    """Two lists after the trade: AAA's gap is superseded, BBB's stands, the second knows a symbol that nobody has."""
+    first = listed(row("AAA"), row("BBB", side=-1, stop=103.0, r1=96.0, r2=92.0, tier="B"),
+                   anchors=[anchor("AAA", 20120301), anchor("BBB", 20120302)])  # fmt: skip
+    second = listed(row("ZZZ"), scan_date=20120312, anchors=[anchor("AAA", 20120312), anchor("ZZZ", 20120301)])
+    for seq, found in ((12, first), (13, second)):
+        yield StepRows(seq, "watchlist", 5 * MINUTE, None, found.body, watchlist=found)
+
+
 def tell_one(conn: Connection, part: StepRows | tuple[int, int]) -> None:
     if isinstance(part, StepRows):
         ledger.record_step(conn, part)
@@ -188,11 +239,11 @@ def begin(conn: Connection) -> int:
     return epoch
 
 
-def tell(path: Path, until: int = 99) -> sqlite3.Connection:
-    """A ledger with the story up to input `until`, each part its own transaction."""
-    conn = open_sync(path)
+def tell(path: Path, until: int = 11, migrations: Migrations | None = None) -> sqlite3.Connection:
+    """A ledger with the story up to input `until`, each part its own transaction; 12 and 13 are lists."""
+    conn = open_sync(path, migrations=migrations)
     transact(begin)(conn)
-    for part in steps():
+    for part in chain(steps(), lists()):
         if isinstance(part, StepRows) and part.seq > until:
             break
         transact(lambda conn, part=part: tell_one(conn, part))(conn)  # type: ignore[misc]

@@ -12,13 +12,17 @@ from avwapd.store.audit import CHECKS, audit
 from avwapd.store.sql import statements
 from tests.store import story
 
-IN_PYTHON = {"i1_foreign_id", "i1_derived_id", "i3_snapshot"}
+IN_PYTHON = {"i1_foreign_id", "i1_derived_id", "i3_snapshot", "i3_watchlist_version"}
 
 
 def loose(table: str) -> str:
     """The table without its keys and constraints."""
     return f"CREATE TABLE t AS SELECT * FROM {table}; DROP TABLE {table}; ALTER TABLE t RENAME TO {table};"
 
+
+TWICE = """INSERT INTO scan_anchors
+SELECT symbol, kind, 20990101, anchor_date, rule_version, known_date, NULL, seq FROM scan_anchors
+WHERE superseded_by IS NULL;"""
 
 # check -> (inputs of the story that are told, what is done to the rows)
 BROKEN: dict[str, tuple[int, str]] = {
@@ -39,6 +43,11 @@ BROKEN: dict[str, tuple[int, str]] = {
     "i3_effect_lost": (11, "DELETE FROM outbox WHERE intent = 2;"),
     "i3_fill_without_report": (11, "UPDATE fills SET seq = 9 WHERE exec_id = 'x3';"),
     "i3_snapshot": (11, "UPDATE snapshots SET body = CAST('world 12' AS BLOB) WHERE seq = 11;"),
+    "i3_watchlist_without_input": (13, "UPDATE watchlist SET version = 'x' WHERE seq = 12 AND rank = 2;"),
+    "i3_watchlist_row_lost": (13, "DELETE FROM watchlist WHERE seq = 13;"),
+    "i3_watchlist_version": (13, "UPDATE inputs SET body = replace(body, '\"rank\":2', '\"rank\":3') WHERE seq = 12;"),
+    "i3_scan_anchor_twice": (13, TWICE),
+    "i3_scan_anchor_lost": (13, "DELETE FROM scan_anchors WHERE superseded_by IS NULL;"),
     "i4_position": (8, "UPDATE positions SET qty = 51;"),
     "i4_execution_twice": (
         11,
@@ -76,7 +85,7 @@ def found(conn: sqlite3.Connection) -> set[str]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The story at several inputs, told once."""
     folder = tmp_path_factory.mktemp("told")
-    paths = {until: folder / f"{until}.db" for until in (3, 5, 8, 11)}
+    paths = {until: folder / f"{until}.db" for until in (3, 5, 8, 11, 13)}
     for until, path in paths.items():
         story.tell(path, until).close()
     return paths
@@ -109,7 +118,7 @@ def test_every_check_is_broken_once() -> None:
     assert set(BROKEN) == set(CHECKS) | IN_PYTHON
 
 
-@pytest.mark.parametrize("until", range(12))
+@pytest.mark.parametrize("until", range(14))
 def test_the_story_is_sound_after_every_input(until: int, tmp_path: Path) -> None:
     conn = story.tell(tmp_path / "a.db", until)
     try:

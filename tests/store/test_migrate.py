@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from avwapd.store import LedgerDamaged, LedgerNewer, MigrationFailed, migrate
+from avwapd.store.audit import audit
 from avwapd.store.database import open_sync
 from avwapd.store.sql import transact
 from tests.store import story
@@ -20,7 +21,7 @@ STEPS = migrate.from_folder(Path(__file__).parent / "migrations")
 def old(tmp_path: Path) -> Path:
     """A ledger of version 1 with a story and a beat in it."""
     path = tmp_path / "avwapd.db"
-    conn = story.tell(path)
+    conn = story.tell(path, migrations={})
     transact(lambda c: c.execute("INSERT INTO beats VALUES (7, '{}')"))(conn)
     conn.close()
     return path
@@ -69,12 +70,12 @@ def test_a_new_ledger_takes_the_same_road_without_backups(tmp_path: Path, old: P
     ],
 )
 def test_a_failed_step_leaves_the_ledger_as_it_was(script: str, old: Path) -> None:
-    before = open_sync(old)
+    before = open_sync(old, migrations={})
     wanted = tables(before)
     before.close()
     with pytest.raises(MigrationFailed, match="still has version 1"):
         open_sync(old, migrations={2: script})
-    after = open_sync(old)
+    after = open_sync(old, migrations={})
     try:
         assert tables(after) == wanted
         assert migrate.version_of(after) == 1
@@ -86,7 +87,7 @@ def test_a_newer_ledger_is_left_alone(old: Path) -> None:
     open_sync(old, migrations=STEPS).close()
     before = old.read_bytes()
     with pytest.raises(LedgerNewer, match="version 3, this program knows 1"):
-        open_sync(old)
+        open_sync(old, migrations={})
     assert old.read_bytes() == before
 
 
@@ -114,7 +115,7 @@ def test_a_damaged_copy_is_not_kept(old: Path, monkeypatch: pytest.MonkeyPatch) 
         def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
             return super().execute("SELECT 'page 7 is gone'" if "quick_check" in sql else sql, *args)  # type: ignore[arg-type]
 
-    conn = open_sync(old)
+    conn = open_sync(old, migrations={})
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: real(*args, factory=Bad, **options))
     try:
@@ -131,6 +132,32 @@ def test_numbers_are_checked(names: list[str], tmp_path: Path) -> None:
         (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(ValueError, match="migrations"):
         migrate.from_folder(tmp_path)
+
+
+def test_a_ledger_of_version_1_learns_of_lists(old: Path) -> None:
+    """Journal, orders and what points to them are as they were; its guards stand; a list can be taken."""
+    before = open_sync(old, migrations={})
+    rows = {
+        name: before.execute(f"SELECT * FROM {name}").fetchall() for name in ("inputs", "fills", "outbox", "orders")
+    }
+    before.close()
+    conn = open_sync(old)
+    try:
+        assert migrate.version_of(conn) == 2
+        assert {name: conn.execute(f"SELECT * FROM {name}").fetchall() for name in rows} == rows
+        assert conn.execute("PRAGMA foreign_key_check").fetchall() == []
+        for change in ("UPDATE inputs SET body = 'x' WHERE seq = 1", "DELETE FROM inputs WHERE seq = 11"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                conn.execute(change)
+        with pytest.raises(sqlite3.IntegrityError, match="no gaps"):
+            conn.execute("INSERT INTO inputs VALUES (13, 'act', 1, NULL, '')")
+        for part in story.lists():
+            transact(lambda c, part=part: story.tell_one(c, part))(conn)  # type: ignore[misc]
+        assert audit(conn) == []
+        assert conn.execute("SELECT count(*) FROM watchlist").fetchone() == (3,)
+    finally:
+        conn.close()
+    assert "avwapd.db.v1.bak" in names(old.parent)
 
 
 def test_the_packaged_migrations_are_numbered() -> None:
