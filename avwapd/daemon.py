@@ -179,10 +179,20 @@ class Daemon:
     def _feeder(self, venue: EmbeddedVenue) -> ReplayBars | FreeBars:
         """The feed's clock stands still for the venue, or the market runs on its own."""
         source = getattr(venue, "after", None)
+        actions = self.setup.market.actions
         if self.config.embedded.market_clock == "venue" and source is not None:
             free: Any = venue
-            return FreeBars(free, self.symbols, self.router, self.clock, self._fed, poll_s=POLL_S)
-        return ReplayBars(self.feed, venue, self.symbols, self.router, self.clock, self._fed)
+            return FreeBars(
+                free,
+                self.symbols,
+                self.router,
+                self.clock,
+                self._fed,
+                poll_s=POLL_S,
+                actions=actions,
+                first_ms=self.feed.first_ms,
+            )
+        return ReplayBars(self.feed, venue, self.symbols, self.router, self.clock, self._fed, actions=actions)
 
     async def _undrain(self) -> None:
         """A drain lasts until the next start: this one."""

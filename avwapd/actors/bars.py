@@ -16,19 +16,40 @@ import numpy as np
 from anyio.abc import TaskStatus
 
 from avwapd.actors.clock import MarketClock
-from avwapd.actors.mail import BarsClosed, CaughtUp
+from avwapd.actors.mail import BarsClosed, CaughtUp, Restated
 from avwapd.actors.router import Router
 from avwapd.actors.symbols import Symbols
 from avwapd.core.codes import BAR_LATE
+from avwapd.core.records import ACTION
 from avwapd.feeds.check import check_bar
+from avwapd.feeds.market import due
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.venues.port import Market, VenueDoubt
 
 log = logging.getLogger("avwapd.bars")
+NO_ACTIONS = np.zeros(0, ACTION)
+
+
+async def restate(actions: Any, first_ms: int, ts_ms: int, symbols: Symbols) -> bool:
+    """Fold the corporate actions of sessions that opened before the bar closing at `ts_ms`; True where there were any.
+
+    actions: ACTION rows by time; first_ms: the feed's first bar, whose prices no older action changes.
+    """
+    found = False
+    done_ms = int(symbols.journal.world.portfolio[0]["restated_ms"])
+    for rows in due(actions, max(first_ms - 1, done_ms), ts_ms):
+        mail = Restated(rows)
+        await symbols.put(mail)
+        await mail.done.wait()
+        found = True
+    return found
 
 
 class ReplayBars:
-    """Feeds a finite replay. `market` is the simulated venue's side that must see each bar first."""
+    """Feeds a finite replay. `market` is the simulated venue's side that must see each bar first.
+
+    actions: ACTION rows by time, folded before the first bar of their session.
+    """
 
     def __init__(
         self,
@@ -38,9 +59,12 @@ class ReplayBars:
         router: Router,
         clock: MarketClock,
         finished: Callable[[], None],
+        *,
+        actions: Any = NO_ACTIONS,
     ) -> None:
         self.turns = 0
         self.waiting_for = "start"
+        self._actions = actions
         self._feed = feed
         self._market = market
         self._symbols = symbols
@@ -78,6 +102,8 @@ class ReplayBars:
 
     async def _deliver(self, ts_ms: int, barrier: object) -> None:
         journal = self._symbols.journal
+        if await restate(self._actions, self._feed.first_ms, ts_ms, self._symbols):
+            await self._settle()
         if not journal.quiet or self.turns == 1:  # a kill may have left the first one open at the venue
             await self._insist("open", ts_ms, barrier)
             await self._settle()
@@ -140,9 +166,13 @@ class FreeBars:
         finished: Callable[[], None],
         *,
         poll_s: float,
+        actions: Any = NO_ACTIONS,
+        first_ms: int = 0,
     ) -> None:
         self.turns = 0
         self.waiting_for = "start"
+        self._actions = actions
+        self._first_ms = first_ms
         self._source = source
         self._symbols = symbols
         self._router = router
@@ -226,6 +256,7 @@ class FreeBars:
         barrier = self._checked(barrier)
         if not len(barrier):
             return
+        await restate(self._actions, self._first_ms, int(barrier[0]["ts_ms"]), self._symbols)
         mail = BarsClosed(barrier)
         self.waiting_for = "symbols"
         await self._symbols.put(mail)

@@ -57,6 +57,14 @@ class Listed:
 
 
 @dataclass(slots=True)
+class Restated:
+    """Splits and dividends (ACTION rows of one session's open); `done` is set once they are durable."""
+
+    actions: Any
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
 class CaughtUp:
     """The last missed bar has been put before this."""
 
@@ -71,4 +79,4 @@ class Probe:
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
-Mail = BarsClosed | Heard | Refused | Acted | Listed | CaughtUp | Probe
+Mail = BarsClosed | Heard | Refused | Acted | Listed | Restated | CaughtUp | Probe

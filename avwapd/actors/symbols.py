@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskStatus
 
-from avwapd.actors.mail import Acted, BarsClosed, CaughtUp, Heard, Listed, Mail, Probe, Refused
+from avwapd.actors.mail import Acted, BarsClosed, CaughtUp, Heard, Listed, Mail, Probe, Refused, Restated
 from avwapd.ports import Clock
 from avwapd.store import ledger, notes
 from avwapd.store.journal import Journal
@@ -94,6 +94,8 @@ class Symbols:
             yield self.journal.act(mail.act, self._clock.now_ms())
         elif isinstance(mail, Listed):
             yield self.journal.watchlist(mail.watchlist, self._clock.now_ms())
+        elif isinstance(mail, Restated):
+            yield self.journal.restate(mail.actions)
         elif isinstance(mail, CaughtUp):
             yield self.journal.caught_up()
 
@@ -104,7 +106,7 @@ class Symbols:
                 await receipt.wait()
                 if rows is not None:
                     self._publish(rows)
-            if isinstance(mail, Acted | Listed | CaughtUp | Probe):
+            if isinstance(mail, Acted | Listed | Restated | CaughtUp | Probe):
                 mail.done.set()
             self.in_flight -= 1
             if not self.in_flight:

@@ -137,8 +137,9 @@ EXITS = ("", "stop", "r1", "r2", "invalidation", "time_stop", "flatten", "beyond
 # What an effect asks of the venue.
 SUBMIT, REPLACE, CANCEL = 1, 2, 3
 EFFECTS = ("", "submit", "replace", "cancel")
-PURPOSE_ENTRY, PURPOSE_STOP, PURPOSE_TRIM, PURPOSE_EXIT = 1, 2, 3, 4
-PURPOSES = ("", "entry", "stop", "trim", "exit")
+# A restatement is no order: a split changes what is held, at price 0.
+PURPOSE_ENTRY, PURPOSE_STOP, PURPOSE_TRIM, PURPOSE_EXIT, PURPOSE_RESTATE = 1, 2, 3, 4, 5
+PURPOSES = ("", "entry", "stop", "trim", "exit", "restate")
 MARKET, LIMIT, STOP = 1, 2, 3
 ORDER_TYPES = ("", "market", "limit", "stop")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from avwapd.compiled import compiled, inlined
 from avwapd.core import barrier, machine, match
+from avwapd.core import restate as actions
 from avwapd.core import watch as lists
 from avwapd.core.codes import (
     ACT_DRAIN,
@@ -54,6 +55,7 @@ __all__ = [
     "new_world",
     "report",
     "reports_room",
+    "restate",
     "run",
     "step",
     "step_many",
@@ -138,6 +140,12 @@ def act(w, o, symbol, kind, freeze):
         machine.drive(st, symbol, o.effects, o.n)
         if st["phase"] == OPEN:
             machine.settle(st, symbol, ts_ms, CAUSE_EXIT, o.transitions, o.n)
+
+
+@compiled
+def restate(w, o, ts_ms, rows):
+    """Splits and dividends (ACTION rows) of the session that opens at `ts_ms`, before its first bar; once."""
+    actions.restate(w, o, ts_ms, rows)
 
 
 @compiled

@@ -41,6 +41,9 @@ SESSION = np.dtype(
     ]
 )
 
+# A split or dividend of a symbol, from the open of the session at ts_ms on (see core.restate).
+ACTION = np.dtype([("ts_ms", "i8"), ("symbol", "i8"), ("price_ratio", "f8"), ("split_ratio", "f8")])
+
 INSTRUMENT = np.dtype(
     [
         ("tick", "f8"),
@@ -319,6 +322,7 @@ PORTFOLIO = np.dtype(
         ("kill_switch", "i8"),
         ("live_closed", "i8"),
         ("drained", "i8"),  # no new entries: the daemon is draining
+        ("restated_ms", "i8"),  # every corporate action up to here is folded
         ("watching", "i8"),  # a list has rows, or is required: entries are asked about theirs
         ("dirty", "i8"),
         ("last_ms", "i8"),

@@ -13,8 +13,8 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from avwapd.config.kinds import TIMEFRAME_MS
 from avwapd.core.codes import CRYPTO, EQUITY
-from avwapd.core.records import BAR, INSTRUMENT
+from avwapd.core.records import ACTION, BAR, INSTRUMENT
 from avwapd.feeds import FeedError
 from avwapd.feeds.calendar import ALWAYS, BELL, all_sessions, calendar_version, sessions
 
-FORMAT = 1  # moves when the matrix of the same bars would hold other bytes
+FORMAT = 2  # moves when the matrix of the same bars would hold other bytes
 CHILD_LIMIT_S = 600
 
 
@@ -43,6 +43,7 @@ class Market:
     bars: NDArray[np.void]
     data_hash: str  # sha256 of the bars' bytes
     calendar_version: str
+    actions: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ACTION))  # ACTION records by time
 
     @property
     def timeframe_ms(self) -> int:
@@ -91,7 +92,7 @@ class MatrixRequest:
         """A digest of name, size, time and inode of every file the bars may come from."""
         digest = hashlib.sha256()
         paths = sorted((self.archive / self.exchange / self.timeframe).glob("[0-9]*.parquet"))
-        for path in (*paths, self.archive / "instruments.json"):
+        for path in (*paths, self.archive / "instruments.json", self.archive / self.exchange / "actions.csv"):
             if path.exists():
                 facts = path.stat()
                 digest.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns} {facts.st_ino}\n".encode())
@@ -142,9 +143,28 @@ class MatrixRequest:
                 bars=bars,
                 data_hash=facts["data_hash"],
                 calendar_version=facts["calendar_version"],
+                actions=action_records(facts["actions"]),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None  # absent or damaged: it is only derived, the archive has the bars
+
+
+def action_records(rows: Sequence[tuple[int, int, float, float]]) -> NDArray[np.void]:
+    """ACTION records, by time and symbol, of (ex_date, symbol, price_ratio, split_ratio) rows in that order."""
+    found = np.zeros(len(rows), ACTION)
+    if len(rows):
+        table = all_sessions(BELL)
+        dates, symbols, prices, splits = zip(*rows, strict=True)
+        found["ts_ms"] = table["open_ms"][np.searchsorted(table["date"], np.array(dates))]
+        found["symbol"], found["price_ratio"], found["split_ratio"] = symbols, prices, splits
+    return found
+
+
+def due(actions: NDArray[np.void], after_ms: int, before_ms: int) -> Iterator[NDArray[np.void]]:
+    """ACTION rows of each session that opened after `after_ms` and before `before_ms`, session by session."""
+    coming = actions[(actions["ts_ms"] > after_ms) & (actions["ts_ms"] < before_ms)]
+    for ts_ms in np.unique(coming["ts_ms"]):
+        yield coming[coming["ts_ms"] == ts_ms]
 
 
 def load_matrix(

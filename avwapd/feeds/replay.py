@@ -22,6 +22,11 @@ class ReplayFeed:
         self._at = int(np.searchsorted(self._bars["ts_ms"], last_ms, side="right"))
 
     @property
+    def first_ms(self) -> int:
+        """Close of the whole feed's first bar."""
+        return int(self._bars["ts_ms"][0]) if len(self._bars) else 0
+
+    @property
     def left(self) -> int:
         """Bars still to come."""
         return len(self._bars) - self._at

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avwapd.config import Config
 from avwapd.core import codes, engine
-from avwapd.core.records import ANCHOR_RULE, BAR, MAX_ANCHORS, REPORT, WATCH
+from avwapd.core.records import ACTION, ANCHOR_RULE, BAR, MAX_ANCHORS, REPORT, WATCH
 from avwapd.feeds import FeedError
 from avwapd.feeds.market import Market, instrument_records
 from avwapd.settings import anchor_rules, params
@@ -99,6 +99,7 @@ def warm(setup: Setup) -> None:
     engine.step_many(world, out, np.zeros(0, BAR))
     engine.caught_up(world, out)
     engine.watch(world, np.zeros(0, WATCH))
+    engine.restate(world, out, 0, np.zeros(0, ACTION))
     engine.act(world, out, 0, codes.ACT_REARM, False)
     row = np.zeros(1, REPORT)[0]
     row["kind"] = codes.ACKED

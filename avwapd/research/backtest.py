@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from avwapd.core import codes, engine
 from avwapd.core.codes import BAR_SILENT, BAR_WARMUP
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
+from avwapd.core.records import WATCH
 from avwapd.feeds.world import Setup
 from avwapd.research import ResearchError, scripted
 from avwapd.research.scripted import Script
@@ -78,7 +79,8 @@ def pieces(
 ) -> Iterator[Piece]:
     """Run `bars` through `world`, piece by piece; a piece is good until `buffers` more have been asked for.
 
-    lists: WATCH rows of the scan, each with the row of `bars` before which it takes over, ascending.
+    lists: WATCH rows of the scan, each with the row of `bars` before which it takes over, ascending. The market's
+    corporate actions come before the first bar of their session.
     """
     symbols = len(world.states)
     events = max(64 * symbols, room // 4)
@@ -88,7 +90,7 @@ def pieces(
     reports = engine.reports_room()
     row_of = np.full(symbols, -1, np.int64)
     turn = 0
-    coming = deque(lists)
+    coming = deque(between(setup, bars, lists))
     before = 0  # bars of the stretches that are done
     for stretch, decided in stretches(bars, begin):
         at = 0
@@ -100,12 +102,37 @@ def pieces(
             stop = at
             while at == stop < len(stretch):
                 while coming and coming[0][0] <= before + at:
-                    engine.watch(world, coming.popleft()[1])
+                    rows = coming.popleft()[1]
+                    if rows.dtype == WATCH:
+                        engine.watch(world, rows)
+                    else:
+                        first = int(out.n[EFFECTS])
+                        engine.restate(world, out, int(rows["ts_ms"][0]), rows)
+                        engine.answer(world, out, books, reports, first, False, stretch, row_of)
                 stop = min(coming[0][0] - before, len(stretch)) if coming else len(stretch)
                 at = engine.run(world, out, books, reports, stretch[:stop], row_of, at)
                 refuse_error(out.n, setup, stretch, at)
             yield _piece(setup, out, stretch[start:at] if decided else stretch[:0])
         before += len(stretch)
+
+
+def between(setup: Setup, bars: Rows, lists: Sequence[tuple[int, Rows]]) -> list[tuple[int, Rows]]:
+    """Lists and corporate actions (ACTION rows of one session) by the bar before which they come.
+
+    Where both come before one bar: on daily bars the list is of that bar's close, so the action is older; else it is
+    of the close before.
+    """
+    actions = [(at, rows) for at, rows in actions_in(setup.market.actions, bars["ts_ms"])]
+    ordered = [*actions, *lists] if setup.market.daily else [*lists, *actions]
+    return sorted(ordered, key=lambda item: item[0])
+
+
+def actions_in(actions: Rows, times: Any) -> Iterator[tuple[int, Rows]]:
+    """Each session's actions with the first of `times` (bars, sorted) after its open; none before the first bar."""
+    for ts_ms in np.unique(actions["ts_ms"]).tolist():
+        at = int(np.searchsorted(times, ts_ms, side="right"))
+        if 0 < at < len(times):
+            yield at, actions[actions["ts_ms"] == ts_ms]
 
 
 def _piece(setup: Setup, out: engine.Output, rows: Rows) -> Piece:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avwapd.core.codes import BAR_MISSING, PURPOSE_ENTRY
+from avwapd.core.codes import BAR_MISSING, PURPOSE_ENTRY, PURPOSE_RESTATE
 from avwapd.feeds.calendar import in_session
 from avwapd.feeds.world import Setup
 
@@ -59,8 +59,10 @@ class History:
         """
         inst = self._setup.instruments[symbol]
         rows = self.session_bars(symbol)
+        # A split pays nothing: it is seen with the day's first bar, in the prices of that day.
+        traded = fills["ts_ms"][fills["purpose"] != PURPOSE_RESTATE]
         moments = np.concatenate(
-            [fills["ts_ms"] * MOMENTS + FILLED, rows["ts_ms"] * MOMENTS + FOLDED, answered * MOMENTS + ANSWERED]
+            [traded * MOMENTS + FILLED, rows["ts_ms"] * MOMENTS + FOLDED, answered * MOMENTS + ANSWERED]
         )
         moments = np.unique(moments[moments >= fills["ts_ms"][0] * MOMENTS])
         side = fills["side"].astype(np.int64)

@@ -11,11 +11,14 @@ import numpy as np
 
 from avwapd.core.records import EFFECT, FILL
 from avwapd.feeds.world import Setup, in_window
-from avwapd.research import ResearchError, equity, output
+from avwapd.research import ResearchError, controls, equity, output
 from avwapd.research.backtest import pieces
+from avwapd.research.lists import Lists, starts_of
+from avwapd.research.portfolio_report import portfolio, portfolio_json
 from avwapd.research.trades import setups_of, trades
 from avwapd.research.wide import Names, Widener
 
+PORTFOLIO = "portfolio.json"
 Progress = Callable[[int, int], None]
 
 
@@ -27,8 +30,9 @@ def write_backtest(
     *,
     with_csv: bool = True,
     progress: Progress | None = None,
+    lists: Lists | None = None,
 ) -> dict[str, Any]:
-    """Every file of the run, its manifest last; returns the manifest."""
+    """Every file of the run, its manifest last; returns the manifest. lists: of a scan, traded in their turn."""
     market = setup.market
     bars, begin = in_window(market.bars, setup.config)
     if begin >= len(bars):
@@ -42,7 +46,7 @@ def write_backtest(
         sinks: list[Any] = [files.enter_context(output.DecisionParquet(folder / names[0]))]
         if with_csv:
             sinks.append(files.enter_context(output.DecisionCsv(folder / names[1])))
-        for piece in pieces(setup, world, bars, begin):
+        for piece in pieces(setup, world, bars, begin, lists=starts_of(setup, bars, lists or {})):
             batch = widener.batch(piece.decisions, piece.bars)
             for sink in sinks:
                 sink.add(batch)
@@ -59,7 +63,21 @@ def write_backtest(
         fills, market.symbols, market.instruments, exchange=market.exchange, timeframe=market.timeframe, setups=seen
     )
     output.write_text(folder / "trades.csv", output.trades_csv(found))
-    ts_ms, money = equity.curve(setup, bars, fills, np.concatenate(asked))
+    ts_ms, curve = equity.curve(setup, bars, fills, np.concatenate(asked))
+    money = curve.astype(np.float64)
     output.write_text(folder / "equity.csv", output.equity_csv(ts_ms, money))
+    content = portfolio(
+        setup,
+        bars,
+        begin,
+        fills,
+        found,
+        ts_ms,
+        money,
+        holds=controls.holds(setup, bars, begin),
+        random_entry=controls.random_entry(setup, bars, begin, lists, found) if lists else None,
+    )
+    output.write_text(folder / PORTFOLIO, portfolio_json(content))
+    names.append(PORTFOLIO)
     counts |= {"trades": len(found), "equity": len(ts_ms), "symbols": len(market.symbols)}
     return output.write_manifest(folder, inputs, parameters, counts, names)

@@ -23,6 +23,7 @@ from avwapd.research.scanning import inputs_of
 from avwapd.scan.errors import ScanError
 from avwapd.scan.result import Member
 from avwapd.scan.run import Row, ScanResult, scan
+from avwapd.scan.watchlist import row_of
 from avwapd.store.lists import Lists
 from avwapd.store.universe import Snapshot
 
@@ -156,7 +157,7 @@ def as_date(day: int) -> date:
 
 
 def read_candidates(path: Path) -> dict[int, list[dict[str, Any]]]:
-    """Rows by scan date (yyyymmdd), in their order; raises ResearchError where the file is not one of ours."""
+    """Rows as a watchlist has them by scan date (yyyymmdd); raises ResearchError where the file is not one of ours."""
     try:
         found = pyarrow.parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -169,5 +170,5 @@ def read_candidates(path: Path) -> dict[int, list[dict[str, Any]]]:
     for row in found.to_pylist():
         for name in DATES:
             row[name] = int(f"{row[name]:%Y%m%d}")
-        lists.setdefault(row["scan_date"], []).append(row)
+        lists.setdefault(row["scan_date"], []).append(row_of(Row(**row)))
     return lists

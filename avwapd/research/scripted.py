@@ -18,6 +18,7 @@ from avwapd.core.codes import ACT_DRAIN, ACT_REARM, BAR_MISSING, BAR_SILENT, REJ
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import BAR, REPORT
 from avwapd.core.session import inside, session_at
+from avwapd.feeds.market import due
 from avwapd.feeds.world import Setup
 from avwapd.research import ResearchError
 
@@ -151,6 +152,8 @@ class Driver:
         self._out = engine.new_output(len(world.states), 64 * len(world.states))
         self._books = Books(setup, world)
         self._events = deque(script.events)
+        self._actions = setup.market.actions
+        self._first_ms = 0
         self._newest_ms = 0
         self._words = 0  # since the last barrier
         self._asked: deque[Any] = deque()
@@ -160,6 +163,7 @@ class Driver:
         self._happen()
         self._pump([])
         for bars in barriers:
+            self._restate(int(bars[0]["ts_ms"]))
             self._pump(self._books.open(bars))
             self._books.close()
             self._out.n[:] = 0
@@ -168,6 +172,16 @@ class Driver:
             self._newest_ms = max(self._newest_ms, int(bars[0]["ts_ms"]))
             self._words = 0
             self._happen()
+            self._pump([])
+
+    def _restate(self, ts_ms: int) -> None:
+        """Corporate actions of sessions that opened since the first bar, before the bar that closes at `ts_ms`."""
+        self._first_ms = self._first_ms or ts_ms
+        done = int(self._world.portfolio[0]["restated_ms"])
+        for rows in due(self._actions, max(self._first_ms - 1, done), ts_ms):
+            self._out.n[:] = 0
+            engine.restate(self._world, self._out, int(rows["ts_ms"][0]), rows)
+            self._take()
             self._pump([])
 
     def _pump(self, heard: list[Any]) -> None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from avwapd.core import codes
-from avwapd.core.codes import PURPOSE_ENTRY
+from avwapd.core.codes import PURPOSE_ENTRY, PURPOSE_RESTATE
 
 SIGNIFICANT = 12  # decimals of a quotient that does not end
 
@@ -50,6 +50,7 @@ COLUMNS = Trade._fields
 class _Leg:
     intent: int
     reason: int
+    scale: Fraction  # shares of its day in one share of the entry's
     ts_ms: int = 0
     qty: int = 0
     cost: int = 0  # ticks x lots
@@ -62,7 +63,7 @@ class _Leg:
 
 @dataclass
 class _Round:
-    """All fills of one (symbol, trade)."""
+    """All fills of one (symbol, trade). qty, cost and stop in shares and ticks of the entry's day."""
 
     side: int
     ts_ms: int
@@ -71,6 +72,7 @@ class _Round:
     qty: int = 0
     cost: int = 0
     fee: int = 0
+    scale: Fraction = Fraction(1)
     legs: dict[int, _Leg] = field(default_factory=dict)
 
 
@@ -121,7 +123,13 @@ def _take(rounds: dict[tuple[int, int], _Round], row: Any) -> None:
         trip.cost += price * qty
         trip.fee += fee
         return
-    leg = trip.legs.setdefault(int(row["intent"]), _Leg(int(row["intent"]), int(row["reason"])))
+    if row["purpose"] == PURPOSE_RESTATE:
+        after = int(row["held"])
+        before = after - side * trip.side * qty
+        trip.scale *= Fraction(after, before)
+        trip.fee += fee  # paid for what made no whole lot
+        return
+    leg = trip.legs.setdefault(int(row["intent"]), _Leg(int(row["intent"]), int(row["reason"]), trip.scale))
     leg.ts_ms = int(row["ts_ms"])
     leg.qty += qty
     leg.cost += price * qty
@@ -140,14 +148,16 @@ def _rows(
     unit = tick * lot
     for number, leg in enumerate(trip.legs.values(), start=1):
         cost, fee = cost_left, fee_left
+        price, stop = entry / leg.scale, trip.stop / leg.scale  # in ticks of the leg's day
         if not leg.closes and trip.qty:
-            cost = min(_share(trip.cost, leg.qty, trip.qty), cost_left)
-            fee = min(_share(trip.fee, leg.qty, trip.qty), fee_left)
+            part = leg.qty / leg.scale
+            cost = min(_share(trip.cost, part, trip.qty), cost_left)
+            fee = min(_share(trip.fee, part, trip.qty), fee_left)
         cost_left -= cost
         fee_left -= fee
         gross = trip.side * (leg.cost - cost)
         fees = fee + leg.fee
-        risk = trip.side * (entry - trip.stop) * leg.qty
+        risk = trip.side * (price - stop) * leg.qty
         best = max([leg.best, *leg.prices], key=lambda price: trip.side * price)
         worst = min([leg.worst, *leg.prices], key=lambda price: trip.side * price)
         yield Trade(
@@ -157,7 +167,7 @@ def _rows(
             trip.ts_ms,
             leg.ts_ms,
             plain(leg.qty * lot),
-            plain(quotient(entry) * tick),
+            plain(quotient(price) * tick),
             plain(quotient(Fraction(leg.cost, leg.qty)) * tick),
             reason,
             codes.EXITS[leg.reason],
@@ -165,15 +175,15 @@ def _rows(
             plain(fees * unit),
             plain((gross - fees) * unit),
             plain(quotient((gross - fees) / risk, 6)) if risk > 0 else "",
-            plain(quotient(max(trip.side * (entry - worst), Fraction(0))) * tick),
-            plain(quotient(max(trip.side * (best - entry), Fraction(0))) * tick),
+            plain(quotient(max(trip.side * (price - worst), Fraction(0))) * tick),
+            plain(quotient(max(trip.side * (best - price), Fraction(0))) * tick),
             quote,
         )
 
 
-def _share(amount: int, part: int, whole: int) -> int:
+def _share(amount: int, part: Fraction, whole: int) -> int:
     """amount x part / whole in whole units, half to even."""
-    return round(Fraction(amount * part, whole))
+    return round(amount * part / whole)
 
 
 def quotient(value: Fraction, decimals: int = SIGNIFICANT) -> Decimal:

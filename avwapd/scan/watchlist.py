@@ -19,7 +19,7 @@ def watchlist(result: ScanResult, *, rules_version: str, data_hash: str, config_
     Prices are the rounded ones of the candidate file; atr and swings are exact, null where unknown. `version` is the
     sha256 of rows and anchors in canonical JSON: equal content has equal versions, whatever else made it.
     """
-    rows = [_row(row) for row in result.rows]
+    rows = [row_of(row) for row in result.rows]
     anchors = [
         {
             "symbol": anchor.symbol,
@@ -50,7 +50,8 @@ def version_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _row(row: Row) -> dict[str, Any]:
+def row_of(row: Row) -> dict[str, Any]:
+    """One candidate as the watchlist has it; plain JSON values."""
     return {
         "symbol": row.symbol,
         "side": SIDES[row.direction],

@@ -69,8 +69,8 @@ SELECT 'symbol_id ' || symbol_id, count(*) || ' outbox rows for ' || max(intent)
 FROM outbox GROUP BY symbol_id HAVING count(*) <> max(intent);
 
 -- name: i3_fill_without_report
-SELECT f.exec_id, 'booked by input ' || f.seq || ', which is no report'
-FROM fills f LEFT JOIN inputs i ON i.seq = f.seq WHERE i.kind IS NOT 'report';
+SELECT f.exec_id, 'booked by input ' || f.seq || ', which is no ' || iif(f.purpose = 'restate', f.purpose, 'report')
+FROM fills f LEFT JOIN inputs i ON i.seq = f.seq WHERE i.kind IS NOT iif(f.purpose = 'restate', f.purpose, 'report');
 
 -- name: i3_watchlist_without_input
 SELECT 'watchlist ' || w.seq || '/' || w.rank, 'no list ' || w.version || ' of ' || w.scan_date || ' came with that input'
@@ -123,7 +123,8 @@ HAVING o.filled_qty <> ifnull(sum(f.qty), 0) OR o.filled_qty > o.qty;
 -- name: i4_cumulative
 SELECT exec_id, 'cumulative ' || cum_qty || ', running sum ' || running
 FROM (
-    SELECT exec_id, cum_qty, sum(qty) OVER (PARTITION BY symbol_id, intent ORDER BY id) AS running FROM fills
+    SELECT exec_id, cum_qty, sum(qty) OVER (PARTITION BY symbol_id, intent ORDER BY id) AS running
+    FROM fills WHERE purpose <> 'restate'
 )
 WHERE cum_qty <> running;
 
@@ -140,7 +141,9 @@ FROM positions p
 LEFT JOIN fills f ON f.symbol_id = p.symbol_id AND f.trade = p.trade AND f.purpose = 'entry'
 WHERE p.qty > 0
 GROUP BY p.symbol_id
-HAVING p.entry_cost <> ifnull(sum(f.qty * f.price_ticks), 0) OR p.entry_qty <> ifnull(sum(f.qty), 0);
+HAVING p.entry_cost <> ifnull(sum(f.qty * f.price_ticks), 0)
+    OR (p.entry_qty <> ifnull(sum(f.qty), 0) -- a split leaves what was paid and changes the count
+        AND NOT EXISTS (SELECT 1 FROM fills r WHERE r.symbol_id = p.symbol_id AND r.trade = p.trade AND r.purpose = 'restate'));
 
 -- ----------------------------------------------------------- I5: each closed bar is decided once, in its turn
 
@@ -178,7 +181,8 @@ FROM outbox WHERE attempts > 0 AND state IN ('NEW', 'STALE', 'DENIED');
 
 -- name: i7_filled_unsent
 SELECT f.exec_id, 'a fill for an order that was never sent'
-FROM fills f LEFT JOIN outbox x USING (symbol_id, intent) WHERE ifnull(x.attempts, 0) = 0;
+FROM fills f LEFT JOIN outbox x USING (symbol_id, intent)
+WHERE ifnull(x.attempts, 0) = 0 AND f.purpose <> 'restate';
 
 -- name: i7_entry_beyond_decision
 SELECT o.cid, 'entry of ' || o.qty || ', decided ' || ifnull(d.qty, 'nothing')

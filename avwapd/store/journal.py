@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from avwapd.core import codes, engine
+from avwapd.core import codes, engine, records
 from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
 from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import REPORT
@@ -25,6 +25,8 @@ from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, St
 from avwapd.store.snapshot import head_of, layout, packed
 from avwapd.store.watchlist import Listed, Watchlist, of_body
 from avwapd.store.watchlist import records as watch_records
+
+FILL_QTY = (records.FILL.names or ()).index("qty")
 
 RULES_VERSION = "1"
 WORD_FIELDS = ("number", "ts_ms", "cid", "ref_cid", "venue_id", "kind", "exec_id", "final", "cum_qty", "last_qty",
@@ -139,6 +141,16 @@ class Journal:
         rows.watchlist = listed
         return rows
 
+    def restate(self, actions: Any) -> StepRows:
+        """Splits and dividends (ACTION rows of one session's open), before its first bar."""
+        ts_ms = int(actions["ts_ms"][0])
+        self._begin()
+        engine.restate(self.world, self.out, ts_ms, actions)
+        body = [list(row) for row in actions[["symbol", "price_ratio", "split_ratio"]].tolist()]
+        rows = self._rows("restate", ts_ms, None, json.dumps(body, separators=(",", ":")))
+        rows.fills = [(f"restate-{fill[1]}-{ts_ms}", fill[FILL_QTY], *fill) for fill in rows.fills]
+        return rows
+
     def caught_up(self) -> StepRows:
         """The last missed bar is folded."""
         self._begin()
@@ -175,6 +187,9 @@ class Journal:
             rows = self._report(json.loads(entry.body), entry.body)
         elif entry.kind == "caught_up":
             rows = self.caught_up()
+        elif entry.kind == "restate":
+            actions = [(entry.ts_ms, *row) for row in json.loads(entry.body)]
+            rows = self.restate(np.array(actions, records.ACTION))
         elif entry.kind == "watchlist":
             rows = self.watchlist(of_body(entry.body), entry.ts_ms)
         else:

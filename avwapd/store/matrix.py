@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from avwapd.core.codes import BAR_OUTSIDE
 from avwapd.core.records import BAR
 from avwapd.store import StoreError
+from avwapd.store.actions import Actions
 from avwapd.store.archive import Archive
 from avwapd.store.archive_file import VALUES, ArchiveError
 from avwapd.store.instruments import Instrument, Instruments
@@ -87,6 +88,7 @@ def build(options: argparse.Namespace) -> None:
         "instruments": [asdict(row) for row in instruments],
         "bars": len(bars),
         "data_hash": hashlib.sha256(bars.view(np.uint8).data).hexdigest(),
+        "actions": actions_of(options.archive, options.exchange, symbols),
         **json.loads(options.stamp),
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,13 @@ def build(options: argparse.Namespace) -> None:
     beside.write_text(json.dumps(facts))
     beside.replace(options.out / f"{options.name}.json")
     prune(options.out)
+
+
+def actions_of(archive: Path, exchange: str, symbols: Sequence[str]) -> list[tuple[int, int, float, float]]:
+    """(ex_date, symbol's index, price_ratio, split_ratio) of every corporate action of these symbols, by date."""
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    events = [event for event in Actions(archive, exchange).load() if event.symbol in place]
+    return sorted((event.ex_date, place[event.symbol], event.price_ratio, event.split_ratio) for event in events)
 
 
 def prune(folder: Path, kept: int = KEPT) -> None:

@@ -73,7 +73,7 @@ def test_a_usage_error_is_64_and_names_the_next_step(tmp_path: Path, words: tupl
 
 
 def test_the_help_of_check_offers_what_there_is(tmp_path: Path) -> None:
-    assert "--mode {config}" in avwapd("check", "--help", folder=tmp_path).stdout
+    assert "--mode {config,self}" in avwapd("check", "--help", folder=tmp_path).stdout
 
 
 def test_no_place_for_compiled_code_is_told(

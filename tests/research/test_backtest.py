@@ -118,12 +118,6 @@ def test_a_part_of_a_run_is_exported(undisturbed: Path, base: Base, run: Run, tm
     assert (code, pyarrow.parquet.read_table(tmp_path / "t.parquet").column("pnl").type) == (0, "string")
 
 
-def test_the_scan_of_the_past_is_not_there_yet(run: Run, tmp_path: Path) -> None:
-    code, text = run("backtest", "--mode", "historical_scan", "--out", tmp_path / "out")
-    assert code == 64
-    assert "not available in this build" in text
-
-
 def test_a_window_without_bars(run: Run, tmp_path: Path) -> None:
     code, text = run("backtest", "--start", "2031-01-01", "--out", tmp_path / "out")
     assert code == 1

@@ -1,9 +1,10 @@
--- The scan's list is an input like a bar, its rows and anchors are there to be read.
+-- The scan's list is an input like a bar, its rows and anchors are there to be read; so is a split or dividend, whose
+-- change of what is held is a fill of purpose 'restate' at price 0.
 
 -- The journal takes lists. Others point to it: it is built anew while foreign keys are off.
 CREATE TABLE inputs_new (
     seq INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('bars', 'report', 'act', 'caught_up', 'watchlist')),
+    kind TEXT NOT NULL CHECK (kind IN ('bars', 'report', 'act', 'caught_up', 'watchlist', 'restate')),
     ts_ms INTEGER NOT NULL,
     symbol_id INTEGER,
     body TEXT NOT NULL
