@@ -71,7 +71,7 @@ locked-setup:
 # The engine's machine code goes to the user's cache, in a folder named by the hash of its sources.
 $(ENGINE): $(SETUP) avwapd/compiled.py $(wildcard avwapd/core/*.py)
 	@echo 'set-up: compiling the engine (once)' >&2
-	@$(BIN)/python -m avwapd.feeds.precompile
+	@$(BIN)/python -m avwapd.research.precompile
 	@touch $(ENGINE)
 
 # ---------------------------------------------------------------- the lock

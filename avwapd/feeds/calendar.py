@@ -144,10 +144,12 @@ def _clock_ms(word: str) -> int:
 
 
 def _offsets(zone: ZoneInfo, days: Ints) -> Ints:
-    """Local time less UTC at noon of each day, ms. Clocks change on Sundays, so a session has one offset."""
+    """Local time less UTC at noon of each day, ms. Clocks change on Sundays, so all sessions of a week have one."""
     noon = datetime(1970, 1, 1, 12, tzinfo=UTC)
-    shifts = ((noon + timedelta(days=int(day))).astimezone(zone).utcoffset() for day in days)
-    return np.fromiter((int((shift or timedelta()).total_seconds() * 1000) for shift in shifts), np.int64, len(days))
+    _, first, week = np.unique((days + 3) // 7, return_index=True, return_inverse=True)
+    shifts = ((noon + timedelta(days=day)).astimezone(zone).utcoffset() for day in days[first].tolist())
+    found = np.array([int((shift or timedelta()).total_seconds() * 1000) for shift in shifts], np.int64)
+    return found[week]
 
 
 def _records(days: Ints, open_ms: Ints, close_ms: Ints) -> Sessions:

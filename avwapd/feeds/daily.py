@@ -1,7 +1,7 @@
 """An exchange's daily bars for the scan: symbol after symbol, mapped into memory, with their corporate actions.
 
 A child process derives them from the archive (the libraries that read Parquet stay out of this process); here
-they are mapped, checked by their hash and made anew when the archive has changed. The layout of the file stands
+they are mapped, checked by their checksum and made anew when the archive has changed. The layout of the file stands
 in `store.daily`.
 """
 
@@ -12,9 +12,10 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,12 @@ from avwapd.core.daily import Days
 from avwapd.feeds import FeedError
 from avwapd.feeds.calendar import BELL, all_sessions, calendar_version, stamps_of
 
-FORMAT = 1  # moves when the same archive would give other bytes
+FORMAT = 2  # moves when the same archive would give another file
 CHILD_LIMIT_S = 600
 TRIES = 3  # for an archive that is written while it is read
 MAGIC = b"avwapd daily bars 1\n"
 TAIL = 128
+CHECKED_BYTES = 1 << 26  # mapped at once while the file is checked: bounds the memory of a long archive
 
 
 class Problem(NamedTuple):
@@ -97,14 +99,15 @@ class DailyRequest:
         return [sys.executable, "-m", "avwapd.store.daily", *map(str, words), "--stamp", stamp]
 
     def load(self) -> DailyMarket | None:
-        """The bars, mapped, where they lie there, fit the archive's files and have their hash."""
+        """The bars, mapped, where they lie there, fit the archive's files and have their checksum."""
         try:
-            slab = np.memmap(self.out / "days.bin", np.uint8, "r")
-            facts = _facts(slab)
-            if any(facts[name] != value for name, value in self.stamp().items()):
-                return None
-            if hashlib.sha256(slab[: facts["size"]].data).hexdigest() != facts["data_hash"]:
-                return None
+            with (self.out / "days.bin").open("rb") as file:
+                slab = np.memmap(file, np.uint8, "r")
+                facts = _facts(slab)
+                if any(facts[name] != value for name, value in self.stamp().items()):
+                    return None
+                if _checksum(file, facts["size"]) != facts["crc32"]:
+                    return None
             columns = {name: _column(slab, *where) for name, where in facts["columns"].items()}
             return DailyMarket(
                 exchange=facts["exchange"],
@@ -169,6 +172,15 @@ def _facts(slab: NDArray[np.uint8]) -> dict[str, Any]:
         raise ValueError("the head is damaged")
     facts: dict[str, Any] = json.loads(head)
     return facts
+
+
+def _checksum(file: BinaryIO, size: int) -> int:
+    """crc32 of the first bytes of the file."""
+    found = 0
+    for at in range(0, size, CHECKED_BYTES):
+        part = np.memmap(file, np.uint8, "r", at, (min(CHECKED_BYTES, size - at),))
+        found = zlib.crc32(part.data, found)
+    return found
 
 
 def _column(slab: NDArray[np.uint8], dtype: str, at: int, length: int) -> NDArray[Any]:

@@ -105,7 +105,10 @@ def walk(
         stand_in = bool(snapshot and snapshot.date > day)
         inputs = inputs_of(market, members, known.lists, config, day, stand_in=stand_in)
         try:
-            yield scan(inputs, config, rules_only=rules_only)
+            result = scan(inputs, config, rules_only=rules_only)
+            if result.scan_date != day:  # the named symbols have no bar of it: that scan was an earlier day's
+                result = ScanResult(day, -1, f"no bar: the last is of {result.scan_date}", (), (), (), {}, ())
+            yield result
         except ScanError as error:  # that evening there was no list
             yield ScanResult(day, -1, f"the scan failed: {error.what}", (), (), (), {}, ())
         if progress is not None:

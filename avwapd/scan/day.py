@@ -64,7 +64,10 @@ class Day:
 
 
 def begin(inputs: ScanInputs, config: Config, rules_only: bool) -> Day:
-    """Find the scan's session and its symbols; ScanError where no bar lies so early."""
+    """Find the scan's session and its symbols; ScanError where no bar of the universe lies so early.
+
+    The session is the newest of any symbol there is; with rules alone, of the chosen ones.
+    """
     names = sorted(inputs.members) if inputs.members or not rules_only else sorted(inputs.symbols)
     place = {symbol: row for row, symbol in enumerate(inputs.symbols)}
     chosen = np.array([place.get(symbol, -1) for symbol in names], np.int64)
@@ -73,6 +76,8 @@ def begin(inputs: ScanInputs, config: Config, rules_only: bool) -> Day:
     if inputs.as_of is not None:
         last = bisect.bisect_right(sessions["date"], inputs.as_of) - 1
     session = int(newest_session(days, chosen, last))
+    if session >= 0 and not rules_only:  # a session that the universe lacks is one whose bars are missing
+        session = int(newest_session(days, np.arange(len(place)), last))
     if session < 0:
         when = f"at or before {shown(inputs.as_of)}" if inputs.as_of is not None else "at all"
         what = f"none of the universe's {len(names):,} symbols has a daily bar {when}"

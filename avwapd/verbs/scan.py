@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import sys
 from pathlib import Path
@@ -47,6 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """A scan lives half a second and makes no cycles: the collector would walk the compiler's modules for a third."""
+    collecting = gc.isenabled()
+    gc.disable()
+    atexit.register(gc.freeze)  # the interpreter's last collection too
+    try:
+        return run_scan(args)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def run_scan(args: argparse.Namespace) -> int:
     if args.symbols is not None and not args.rules_only:
         what = "--symbols needs --rules-only: ranks and caps of a scan are about its whole universe"
         print(f"avwapd scan: {what}\n  next: avwapd scan --help", file=sys.stderr)

@@ -8,6 +8,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,6 @@ class Scanned:
 def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda text: None) -> Scanned:
     """Run the scan of a day. Offline; raises what its parts raise, and has then written nothing."""
     from avwapd.feeds.daily import load_daily
-    from avwapd.research.scanning import inputs_of
-    from avwapd.scan.run import scan
     from avwapd.store.lists import load as load_lists
     from avwapd.store.universe import as_of as universe_of
 
@@ -74,7 +73,12 @@ def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda te
     snapshot = None if asked.rules_only else universe_of(paths.universe, asked.as_of)
     lists = load_lists(paths.lists)
     stage(f"daily bars of {config.scan.exchange}")
-    market = load_daily(paths.archive, config.scan.exchange)
+    with ThreadPoolExecutor(1) as beside:  # the bars' checksum is found while the compiler loads
+        loading = beside.submit(load_daily, paths.archive, config.scan.exchange)
+        from avwapd.research.scanning import inputs_of
+        from avwapd.scan.run import scan
+
+        market = loading.result()
     newest, day = days_of(market, asked.as_of)
     members: Mapping[str, Any] = {row.symbol: row for row in snapshot.rows} if snapshot else named(market, asked)
     stage(f"scan of {day_text(day)}")

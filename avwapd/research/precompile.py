@@ -1,4 +1,4 @@
-"""Compile the engine into the cache folder: `python -m avwapd.feeds.precompile`, part of the set-up.
+"""Compile engine and scan into the cache folder: `python -m avwapd.research.precompile`, part of the set-up.
 
 A process that finds the folder filled starts in a second; one that does not compiles for half a minute first.
 """
@@ -12,12 +12,13 @@ from avwapd.core import engine, match
 from avwapd.core.records import EFFECT
 from avwapd.feeds.demo import bundled_market
 from avwapd.feeds.world import Setup, build, warm
+from avwapd.scan.warm import warm as warm_scan
 
 BARS = 6
 
 
 def precompile(setup: Setup) -> None:
-    """Call every entry point once with the types that daemon, venue, backtest and scan use."""
+    """Call every entry point of the engine once with the types that daemon, venue and backtest use."""
     warm(setup)
     count = len(setup.instruments)
     out = engine.new_output(BARS, 64 * count)
@@ -30,4 +31,6 @@ def precompile(setup: Setup) -> None:
 
 
 if __name__ == "__main__":
-    precompile(build(load(None), bundled_market()))
+    config = load(None)
+    precompile(build(config, bundled_market()))
+    warm_scan(config)
