@@ -11,6 +11,7 @@ from avwapd.compiled import compiled
 from avwapd.core.avwap import begin, fold, forget
 from avwapd.core.codes import (
     ANCHOR_MONTH,
+    ANCHOR_QUARTER,
     ANCHOR_SESSION,
     ANCHOR_SWING_HIGH,
     ANCHOR_SWING_LOW,
@@ -40,6 +41,8 @@ def period_of(session, kind):
         return session["week"]
     if kind == ANCHOR_MONTH:
         return session["month"]
+    if kind == ANCHOR_QUARTER:
+        return session["year"] * 4 + (session["month"] % 100 - 1) // 3
     if kind == ANCHOR_YEAR:
         return session["year"]
     return session["date"]

@@ -202,8 +202,9 @@ ACTS = ("", "halt", "resume", "flatten", "rearm", "drain")
     ANCHOR_USER,
     ANCHOR_SWING_LOW,
     ANCHOR_SWING_HIGH,
-) = range(8)
-ANCHORS = ("", "session", "week", "month", "year", "user", "swing_low", "swing_high")
+    ANCHOR_QUARTER,
+) = range(9)
+ANCHORS = ("", "session", "week", "month", "year", "user", "swing_low", "swing_high", "quarter")
 
 # Anchor kinds of the daily scan: the six of its default rules first.
 (

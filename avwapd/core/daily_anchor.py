@@ -15,6 +15,7 @@ from avwapd.compiled import compiled
 from avwapd.core.anchor import period_of
 from avwapd.core.codes import (
     ANCHOR_MONTH,
+    ANCHOR_QUARTER,
     ANCHOR_WEEK,
     ANCHOR_YEAR,
     DAILY_ALL_TIME_HIGH,
@@ -40,7 +41,6 @@ from avwapd.core.codes import (
 )
 
 UNKNOWN = -1
-MONTHS_A_QUARTER, QUARTERS_A_YEAR = 3, 4
 
 
 @compiled
@@ -48,7 +48,7 @@ def locate(kind, n, session, open_, high, low, close, volume, sessions, p, begin
     """Index of the bar that an anchor of `kind` (DAILY_*) lies on, UNKNOWN where there is none.
 
     begins: True where the listing is known to begin with the window's first bar; given: index into `sessions` that the
-    caller names for DAILY_EARNINGS and DAILY_USER, -1 for none. DAILY_HANDOFF needs lines, not bars: see daily_lines.
+    caller names for DAILY_EARNINGS and DAILY_USER, -1 for none. DAILY_HANDOFF needs lines, not bars: see core.lines.
     """
     if n < 1:
         return UNKNOWN
@@ -100,8 +100,7 @@ def period(kind, session):
         return period_of(session, ANCHOR_MONTH)
     if kind == DAILY_WTD:
         return period_of(session, ANCHOR_WEEK)
-    month = session["month"]  # yyyymm
-    return month // 100 * QUARTERS_A_YEAR + (month % 100 - 1) // MONTHS_A_QUARTER
+    return period_of(session, ANCHOR_QUARTER)
 
 
 @compiled

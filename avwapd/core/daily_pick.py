@@ -10,7 +10,7 @@ from avwapd.core.codes import DAILY_EARNINGS, DAILY_HANDOFF, DAILY_USER
 from avwapd.core.daily import FELL_DISTANCE, FELL_NO_ANCHOR, FELL_NONE, FELL_SLOPE, FELL_WRONG_SIDE
 from avwapd.core.daily_anchor import known_at, locate
 from avwapd.core.daily_features import extreme_ending, mean_ending, swing_ending
-from avwapd.core.daily_lines import confluence, locate_handoff
+from avwapd.core.lines import confluence, locate_handoff
 from avwapd.core.risk import initial_stop
 
 # Rows of Work.lines. RUN: closes in a row above (positive) or below (negative) the line, among the last that count.

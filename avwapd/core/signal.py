@@ -20,6 +20,7 @@ from avwapd.core.codes import (
     SIGNAL_PENDING,
     SIGNAL_SETUP,
 )
+from avwapd.core.lines import apart, outside
 
 
 @compiled
@@ -104,12 +105,12 @@ def move_pullback(st, p, bar, level, slope):
 
 
 @compiled
-def next_outside(run, outside, pinched, require_cross):
+def next_outside(run, beyond, pinched, require_cross):
     """The run after a close that lies outside both lines on this side, or not.
 
     It begins while the lines are pinched; with require_cross the close before must not lie outside there already.
     """
-    if not outside:
+    if not beyond:
         return 0
     if run >= 1:
         return run + 1
@@ -131,9 +132,10 @@ def follow_pinch(st, p, inst, close, ts_ms):
     upper = max(one, other)
     lower = min(one, other)
     keep_pending(st, p, inst, close, upper if st["pending_side"] > 0 else lower, ts_ms)
-    pinched = (upper - lower) / one * 100.0 <= p["pinch_pct"]
-    st["run_long"] = next_outside(st["run_long"], close > upper, pinched, p["require_cross"])
-    st["run_short"] = next_outside(st["run_short"], close < lower, pinched, p["require_cross"])
+    pinched = apart(one, other) <= p["pinch_pct"] / 100.0
+    side = outside(one, other, close)
+    st["run_long"] = next_outside(st["run_long"], side > 0, pinched, p["require_cross"])
+    st["run_short"] = next_outside(st["run_short"], side < 0, pinched, p["require_cross"])
 
 
 @compiled

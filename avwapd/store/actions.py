@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -172,7 +173,7 @@ def shown(date: int) -> str:
 def _event(row: Sequence[str], line: int) -> Event:
     try:
         symbol, day, price, split = row
-        event = Event(symbol, int(day.replace("-", "")), float(price), float(split))
+        event = Event(symbol, int(f"{date.fromisoformat(day):%Y%m%d}"), float(price), float(split))
     except ValueError as error:
         raise ValueError(f"line {line}: {error}") from None
     wrong = unfit(event.price_ratio, event.split_ratio)

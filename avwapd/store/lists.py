@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,8 +128,12 @@ def check_dates(kind: str, row: Sequence[str]) -> None:
     """ValueError where a date is none."""
     wanted = {"earnings": row[1:3], "bad-tickers": [text for text in row[2:4] if text], "listings": []}[kind]
     for text in wanted:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-            raise ValueError(f"{text!r} of {row[0]} is no date")
+        try:
+            known = date.fromisoformat(text).isoformat()  # which also reads 20240502
+        except ValueError:
+            known = ""
+        if known != text:
+            raise ValueError(f"{text!r} of {row[0]} is no date like 2024-05-02")
 
 
 def number(day: str) -> int:

@@ -196,7 +196,7 @@ def test_pinch(prices: tuple[float, ...], last: str, side: int) -> None:
     assert (row.signal, row.side) == (last, side)
 
 
-@pytest.mark.parametrize(("second", "last"), [(101.0, "entry"), (101.01, "none"), (99.0, "entry"), (98.99, "none")])
+@pytest.mark.parametrize(("second", "last"), [(101.0, "entry"), (101.01, "none"), (99.01, "entry"), (99.0, "none")])
 def test_the_lines_of_a_pinch_lie_within_one_percent(second: float, last: str) -> None:
     assert pinched(second).bars(103.0, 103.0).signal == last
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from avwapd.core.daily import Days
 from avwapd.feeds import FeedError
-from avwapd.feeds import daily as daily_feed
 from avwapd.feeds.calendar import calendar_version
 from avwapd.feeds.daily import DailyMarket, DailyRequest, load_daily
 from avwapd.store import daily
@@ -116,24 +115,6 @@ def test_a_damaged_file_is_seen_and_made_anew(tmp_path: Path, place: float) -> N
     path.write_bytes(path.read_bytes()[: byte // 2])
     assert request.load() is None
     assert load_daily(root, "us").data_hash == good_hash
-
-
-@pytest.mark.parametrize("piece", [1, 4096, 10_000])
-def test_a_long_file_is_checked_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    root = fill(tmp_path, {"A": walk(20111101, 60, 1)}).root
-    good = here(root)
-    monkeypatch.setattr(daily_feed, "CHECKED_BYTES", piece)
-    request, path = DailyRequest(root, "us"), root / ".daily/us/days.bin"
-    found = request.load()
-    assert found is not None
-    assert found.data_hash == good.data_hash
-    content = path.read_bytes()
-    size = max(content.rindex(np.ones(60).tobytes()), 0) + 60 * 8  # the last column, the splits' ratios
-    for byte in (0, piece - 1, min(piece, size - 1), size - 1):
-        path.write_bytes(content[:byte] + bytes([content[byte] ^ 1]) + content[byte + 1 :])
-        assert request.load() is None
-    path.write_bytes(content)
-    assert request.load() is not None
 
 
 def test_a_head_that_still_reads_but_is_another_is_seen(tmp_path: Path) -> None:

@@ -23,7 +23,17 @@ from tests.tidy.rules import ROOT
 
 NAMES = ["decisions", "candidates", "anchors", "engine warm-up", "scan warm-up", "determinism"]
 LIMIT_S = 30
-DEVELOPMENT = ("pytest", "hypothesis", "ruff", "mypy", "_pytest", "importlinter", "pandas_stubs", "coverage", "pip_audit")
+DEVELOPMENT = (
+    "pytest",
+    "hypothesis",
+    "ruff",
+    "mypy",
+    "_pytest",
+    "importlinter",
+    "pandas_stubs",
+    "coverage",
+    "pip_audit",
+)
 
 
 def loading(options: Mapping[str, str]) -> Config:

@@ -126,7 +126,13 @@ def test_the_month_of_a_listing_has_no_mtd(tmp_path: Path) -> None:
     Archive(tmp_path).write("us", "1d", as_table("NEW", climbing(at(LISTED), 40)))
     Archive(tmp_path).write("us", "1d", as_table("OLD", climbing(at(LISTED) - 200, 240)))
     days = load_daily(tmp_path, "us").days
-    few = {"scan__avwap_slope_bars": "1", "scan__swing_days": "5", "scan__min_bars": "3", "scan__slow_days": "4", "scan__fast_days": "2"}
+    few = {
+        "scan__avwap_slope_bars": "1",
+        "scan__swing_days": "5",
+        "scan__min_bars": "3",
+        "scan__slow_days": "4",
+        "scan__fast_days": "2",
+    }
     few |= {"scan__trend_slope_days": "2"}
     config = settings(**few, scan__atr_days="2", scan__atr_median_days="2", scan__adx_days="2", scan__volume_days="2")
     found = [anchors(days, at(LISTED) + ahead, config) for ahead in (10, 12, 13)]  # 29 and 31 July, 3 August

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from avwapd import cli
 from avwapd.research.historical import FILE, read_candidates
 from avwapd.research.output import MANIFEST
 from tests.scan_history.conftest import Run
@@ -35,11 +36,23 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_run_here_and_one_in_another_world(whole_state: Path, tmp_path: Path, avwapd: Run) -> None:
-    here = told(avwapd, whole_state, tmp_path / "here")
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def here(whole_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The files of the whole market, written at once and scanned in this process."""
+    out = tmp_path_factory.mktemp("here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(out)
+        return told(lambda *words: (cli.main([*map(str, words)]), "", ""), whole_state, out)
+
+
+def test_a_run_here_and_one_in_another_world(whole_state: Path, here: Files, tmp_path: Path) -> None:
     assert {f"walk/{FILE}", f"walk/{MANIFEST}", f"{DAYS[0]}/daily_candidates.csv"} <= here.keys()
     assert len(here) == 10
-    assert len(read_candidates(tmp_path / "here/walk" / FILE)) > 10
+    (tmp_path / FILE).write_bytes(here[f"walk/{FILE}"])
+    assert len(read_candidates(tmp_path / FILE)) > 10
     assert all(len(here[f"{day}/daily_candidates.csv"].splitlines()) > 2 for day in DAYS)
 
     def run(*words: object) -> tuple[int, str, str]:
@@ -66,16 +79,12 @@ def written_apart(folder: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("order", ["sorted", "shuffled"])
-def test_the_order_of_import_is_no_input(
-    whole_state: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, avwapd: Run, order: str
-) -> None:
-    """Files that the command imports, in two orders, against bars that were written at once."""
+def test_the_order_of_import_is_no_input(here: Files, tmp_path: Path, avwapd: Run) -> None:
+    """Files that the command imports, shuffled, against bars that were written at once."""
     state, paths = tmp_path / "state", written_apart(tmp_path / "csv")
     given = [(event.symbol, iso(event.ex_date), *map(repr, event[2:])) for event in events()]
-    if order == "shuffled":
-        random.Random(SEED).shuffle(paths)
-        random.Random(SEED).shuffle(given)
+    random.Random(SEED).shuffle(paths)
+    random.Random(SEED).shuffle(given)
     table = tmp_path / "events.csv"
     table.write_text("\n".join(map(",".join, [("symbol", "ex_date", "price_ratio", "split_ratio"), *given])) + "\n")
     words = ("--state-dir", state, "bars")
@@ -86,13 +95,13 @@ def test_the_order_of_import_is_no_input(
     code, _, err = avwapd(*words, "actions", table, "--exchange", "us")
     assert code == 0, err
     furnish(state)
-    assert told(avwapd, state, tmp_path / "out") == told(avwapd, whole_state, tmp_path / "at_once")
+    assert told(avwapd, state, tmp_path / "out") == here
 
 
-def test_another_bar_gives_other_bytes(tmp_path: Path, avwapd: Run, whole_state: Path) -> None:
+def test_another_bar_gives_other_bytes(here: Files, tmp_path: Path, avwapd: Run) -> None:
     """What the tests above compare does change with its input."""
     fewer = furnished(tmp_path / "fewer", [symbol for symbol in SYMBOLS if symbol != LEFT_OUT])
-    whole, other = told(avwapd, whole_state, tmp_path / "whole"), told(avwapd, fewer, tmp_path / "other")
-    assert whole.keys() == other.keys()
-    assert whole[f"walk/{FILE}"] != other[f"walk/{FILE}"]
-    assert whole[f"{DAYS[1]}/scan_manifest.json"] != other[f"{DAYS[1]}/scan_manifest.json"]
+    other = told(avwapd, fewer, tmp_path / "other")
+    assert here.keys() == other.keys()
+    assert here[f"walk/{FILE}"] != other[f"walk/{FILE}"]
+    assert here[f"{DAYS[1]}/scan_manifest.json"] != other[f"{DAYS[1]}/scan_manifest.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import io
 import json
@@ -353,3 +354,15 @@ def test_bars_that_the_archives_reader_left_out_are_told(run: Run, state: Path, 
     found = facts(run)
     assert found["scan_date"] == iso(LAST)
     assert any(warning.startswith("1 bar of RA left out: ") for warning in found["warnings"])
+
+
+def test_the_collector_works_again_after_a_scan_that_went_without(run: Run) -> None:
+    assert gc.isenabled()
+    assert run("scan")[0] == 0
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert run("scan")[0] == 0
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

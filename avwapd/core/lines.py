@@ -45,6 +45,14 @@ def outside(line, other, close):
 
 
 @compiled
+def apart(line, other):
+    """How far two lines lie from each other, a fraction of the lower; infinite where one is unknown."""
+    if not (line > 0.0 and other > 0.0):
+        return math.inf
+    return abs(line - other) / min(line, other)
+
+
+@compiled
 def pinched(lines, count, pct):
     """(first, second): slots of the two lines nearest to each other, within `pct` percent of the lower; else (-1, -1).
 
@@ -53,12 +61,9 @@ def pinched(lines, count, pct):
     first, second, best = -1, -1, math.inf
     for a in range(count):
         for b in range(a + 1, count):
-            if not (lines[a] > 0.0 and lines[b] > 0.0):
-                continue
-            below = min(lines[a], lines[b])
-            apart = abs(lines[a] - lines[b]) / below
-            if apart <= pct / 100.0 and apart < best:
-                first, second, best = a, b, apart
+            distance = apart(lines[a], lines[b])
+            if distance <= pct / 100.0 and distance < best:
+                first, second, best = a, b, distance
     return first, second
 
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 
-from avwapd.core import daily_lines as lines
+from avwapd.core import lines
 from avwapd.core.avwap import HLC3
 from tests.scan.anchor_market import Bars, at, walk
 
@@ -212,7 +212,7 @@ def words() -> str:
 def test_plain_python_gives_the_same_answers() -> None:
     if numba.config.DISABLE_JIT:
         pytest.skip("the compiler is off: nothing to compare")
-    code = "import sys; from tests.scan.test_daily_lines import words; sys.stdout.write(words())"
+    code = "import sys; from tests.scan.test_lines import words; sys.stdout.write(words())"
     plain = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
