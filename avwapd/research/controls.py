@@ -12,7 +12,7 @@ from avwapd.research.backtest import replay
 from avwapd.research.control import against, buy_and_hold, closes_of, random_lists
 from avwapd.research.equity import History
 from avwapd.research.lists import Lists, starts_of
-from avwapd.research.portfolio import Calendar, Curve, Floats, calendar_of
+from avwapd.research.portfolio import Calendar, Curve, Floats, Ints, calendar_of
 from avwapd.research.portfolio_trades import expectancy_r, trips
 from avwapd.research.trades import Trade, trades
 
@@ -48,12 +48,8 @@ def random_entry(setup: Setup, bars: Any, begin: int, lists: Lists, found: Seque
     """Where the run's expectancy lies among runs whose candidates came on random days: same engine, same exits."""
     calendar = calendar_of(setup, bars, begin)
     names = setup.market.symbols
-    within = {
-        date: [row for row in rows if row["symbol"] in names]
-        for date, rows in lists.items()
-        if calendar.dates[0] <= date <= calendar.dates[-1]
-    }
     closes = session_closes(setup, bars, calendar)
+    within = drawable(lists, closes, calendar.dates, names)
     draws = []
     for draw in range(setup.config.portfolio.random_entry_draws):
         made = random_lists(within, closes, calendar.dates, names, setup.config.run.seed, draw)
@@ -64,6 +60,20 @@ def random_entry(setup: Setup, bars: Any, begin: int, lists: Lists, found: Seque
         )
         draws.append(expectancy_r(trips(legs)))
     return against(expectancy_r(trips(found)), draws)
+
+
+def drawable(lists: Lists, closes: Floats, dates: Ints, names: Sequence[str]) -> Lists:
+    """The rows that a random day could stand for: the symbol has a bar of their session, and a session comes after it.
+
+    closes: float64 [sessions, symbols], NaN where a symbol has no bar; dates: yyyymmdd of the sessions.
+    """
+    place = {int(date): at for at, date in enumerate(dates[:-1].tolist())}
+    column = {name: at for at, name in enumerate(names)}
+    return {
+        date: [row for row in rows if row["symbol"] in column and closes[place[date], column[row["symbol"]]] > 0.0]
+        for date, rows in lists.items()
+        if date in place
+    }
 
 
 def session_closes(setup: Setup, bars: Any, calendar: Calendar) -> Floats:

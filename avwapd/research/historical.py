@@ -23,13 +23,15 @@ from avwapd.research.scanning import inputs_of
 from avwapd.scan.errors import ScanError
 from avwapd.scan.result import Member
 from avwapd.scan.run import Row, ScanResult, scan
-from avwapd.scan.watchlist import row_of
+from avwapd.scan.watchlist import SIDES, row_of
 from avwapd.store.lists import Lists
 from avwapd.store.universe import Snapshot
+from avwapd.store.watchlist import rows_problems
 
 FILE = "historical_candidates.parquet"
 Progress = Callable[[int, int], None]
 DATES = ("scan_date", "anchor_date")
+ALWAYS_THERE = (*DATES, "atr", "swing_low", "swing_high")  # an unknown figure is a NaN there, not a null
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,27 @@ def read_candidates(path: Path) -> dict[int, list[dict[str, Any]]]:
         what = "the candidates have other columns than this version's"
         raise ResearchError(what, path, "make them anew: avwapd backtest --mode historical_scan --out DIR")
     lists: dict[int, list[dict[str, Any]]] = {}
-    for row in found.to_pylist():
-        for name in DATES:
-            row[name] = int(f"{row[name]:%Y%m%d}")
-        lists.setdefault(row["scan_date"], []).append(row_of(Row(**row)))
+    for at, row in enumerate(found.to_pylist(), start=1):
+        day, kept = listed(row)
+        if kept is None:
+            raise no_list(f"row {at} has a date or direction that a scan never writes", path)
+        lists.setdefault(day, []).append(kept)
+    for day, rows in lists.items():
+        problem = next(rows_problems(rows), None)
+        if problem:
+            raise no_list(f"of {as_date(day)}, {problem}", path)
     return lists
+
+
+def listed(row: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
+    """(scan date, the watchlist's row) of a row of the file; None where its dates or its direction are no such."""
+    if row["direction"] not in SIDES or None in (row[name] for name in ALWAYS_THERE):
+        return 0, None
+    for name in DATES:
+        row[name] = int(f"{row[name]:%Y%m%d}")
+    return row["scan_date"], row_of(Row(**row))
+
+
+def no_list(what: str, path: Path) -> ResearchError:
+    next_step = "make them anew: avwapd backtest --mode historical_scan --out DIR"
+    return ResearchError(f"the candidates are refused: {what}", path, next_step)

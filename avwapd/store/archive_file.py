@@ -61,9 +61,9 @@ def as_table(symbol: str | Sequence[str], columns: dict[str, NDArray[Any]]) -> p
 
 
 def load(path: Path) -> pa.Table:
-    """One archive file, checked for being whole and ours."""
+    """One archive file, checked for being whole and ours; its pages have checksums (those of older files may not)."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ArchiveError(
@@ -113,7 +113,7 @@ def replace(path: Path, table: pa.Table) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", use_dictionary=["symbol"])
+            pq.write_table(table, file, compression="zstd", use_dictionary=["symbol"], write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -127,19 +127,24 @@ def _problems(found: Any) -> Iterator[str]:
         if not isinstance(found.get(name), list) or not all(isinstance(row, dict) for row in found[name]):
             yield f"{name} is no list of rows"
             return
-    for at, row in enumerate(found["rows"]):
-        for problem in _row_problems(row):
-            yield f"row {at + 1} ({row.get('symbol')}): {problem}"
-    for name in ("symbol", "rank"):
-        values = [row[name] for row in found["rows"]]
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            yield f"{name} {twice} is there twice"
+    yield from rows_problems(found["rows"])
     for at, row in enumerate(found["anchors"]):
         for problem in _anchor_problems(row):
             yield f"anchor {at + 1} ({row.get('symbol')}): {problem}"
     if found["version"] != version_of(found["scan_date"], found["rows"], found["anchors"]):
         yield "its version is not the hash of its content: the file was changed after the scan"
+
+
+def rows_problems(rows: Sequence[Row]) -> Iterator[str]:
+    """What is wrong with a list's rows, in words; only the first is sure, the next may follow from it."""
+    for at, row in enumerate(rows):
+        for problem in _row_problems(row):
+            yield f"row {at + 1} ({row.get('symbol')}): {problem}"
+    for name in ("symbol", "rank"):
+        values = [row[name] for row in rows]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            yield f"{name} {twice} is there twice"
 
 
 def _row_problems(row: Row) -> Iterator[str]:

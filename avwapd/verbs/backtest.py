@@ -56,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.mode == "historical_scan":
+        if args.candidates:
+            what = "--candidates are traded by --mode replay; historical_scan makes them"
+            print(f"avwapd backtest: {what}\n  next: avwapd backtest --help", file=sys.stderr)
+            return 64
         from avwapd.verbs import backtest_scan
 
         return backtest_scan.run(args)
@@ -113,9 +117,14 @@ def of_candidates(config: Config, archive: Path, named: set[str]) -> Config:
     exchange, timeframe = config.run.exchange or config.scan.exchange, config.run.timeframe
     held = {holding.symbol for holding in Archive(archive).holdings(exchange, timeframe)}
     wanted = set(config.run.symbols) or named
+    if not wanted & named:
+        what = "the candidates' file has no row" + f" of {', '.join(sorted(wanted))}" * bool(wanted)
+        raise ResearchError(
+            what, "the candidates", "name other symbols, or scan another window: --mode historical_scan"
+        )
     symbols = tuple(sorted(wanted & named & held))
     if not symbols:
-        what = f"none of the candidates' {len(named)} symbols has {timeframe} bars of {exchange}"
+        what = f"none of the candidates' {len(wanted & named)} symbols has {timeframe} bars of {exchange}"
         raise ResearchError(what, archive, "see `avwapd bars list`, or name another --timeframe")
     missing = sorted(wanted & named - held)
     if missing:
