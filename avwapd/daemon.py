@@ -131,7 +131,7 @@ class Daemon:
         room = self.config.queues.symbols
         clock = self._doors.clock
         self.symbols = Symbols(self.journal, self.writer, clock, self._publish, self._claim, room=room)
-        self.lists = Lists(self.setup, self.symbols, self._doors.read_watchlist, lambda: self.feed.next_ms)
+        self.lists = Lists(self.setup, self.symbols, self._doors.read_watchlist, lambda: self.feed.decides_ms)
         with closing(self.symbols):
             await self._act(venue, pending)
 

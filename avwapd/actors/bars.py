@@ -19,7 +19,7 @@ from avwapd.actors.clock import MarketClock
 from avwapd.actors.mail import BarsClosed, CaughtUp, Restated
 from avwapd.actors.router import Router
 from avwapd.actors.symbols import Symbols
-from avwapd.core.codes import BAR_LATE
+from avwapd.core.codes import BAR_LATE, BAR_WARMUP
 from avwapd.core.records import ACTION
 from avwapd.feeds.check import check_bar
 from avwapd.feeds.market import due
@@ -91,7 +91,8 @@ class ReplayBars:
             self.turns += 1
             ts_ms = int(barrier[0]["ts_ms"])
             self.waiting_for = "clock"
-            await self._clock.until(ts_ms)
+            if not barrier[0]["flags"] & BAR_WARMUP:  # nobody watches what decides nothing
+                await self._clock.until(ts_ms)
             if self._over():
                 break
             await self._deliver(ts_ms, barrier)

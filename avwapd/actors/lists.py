@@ -21,7 +21,7 @@ log = logging.getLogger("avwapd.lists")
 class Lists:
     """read: the list as it lies in the state folder, None where there is none; raises WatchlistRefused.
 
-    next_ms: close of the feed's next bar, asked while none has closed yet.
+    decides_ms: close of the feed's first bar behind the warm-up; until then a list is judged by that bar.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Lists:
         setup: Setup,
         symbols: Symbols,
         read: Callable[[], Watchlist | None],
-        next_ms: Callable[[], int | None],
+        decides_ms: Callable[[], int | None],
     ) -> None:
         self._setup = setup
         self._symbols = symbols
         self._read = read
-        self._next_ms = next_ms
+        self._decides_ms = decides_ms
 
     async def first(self) -> None:
         """At the start: a list that cannot be believed leaves the last one in force."""
@@ -48,7 +48,8 @@ class Lists:
     async def reload(self) -> dict[str, Any]:
         """Take the newest list between two barriers; the same one again changes nothing. What it says of itself.
 
-        Raises StoreError where there is none, it cannot be believed or the settings leave it alone; the old one stays.
+        Raises StoreError where there is none, it is older than the one in force or cannot be believed, or the settings
+        leave it alone; the old one stays.
         """
         if not self._setup.config.watchlist.use:
             raise StoreError("the watchlist is not used", "watchlist.use = false", "set it, then start the daemon anew")
@@ -63,6 +64,9 @@ class Lists:
         listed = self._symbols.journal.listed
         if found is None or (listed and (listed.scan_date, listed.version) == (found.scan_date, found.version)):
             return False
+        if listed and found.scan_date < listed.scan_date:
+            what = f"the watchlist is of {found.scan_date}, older than the one in force, of {listed.scan_date}"
+            raise StoreError(what, "watchlist.json in the state folder", "run avwapd scan, then avwapd ctl reload")
         mail = Listed(found)
         await self._symbols.put(mail)
         await mail.done.wait()
@@ -80,7 +84,9 @@ class Lists:
         listed = journal.listed
         if listed is None:
             return None
-        wanted = scan_date_wanted(self._setup, journal.last_ms, self._next_ms() or 0)
+        first_ms = self._decides_ms() or 0
+        last_ms = journal.last_ms if journal.last_ms >= first_ms else 0
+        wanted = scan_date_wanted(self._setup, last_ms, first_ms)
         fresh = listed.scan_date == wanted
         return {
             "scan_date": listed.scan_date,

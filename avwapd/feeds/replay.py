@@ -27,14 +27,14 @@ class ReplayFeed:
         return int(self._bars["ts_ms"][0]) if len(self._bars) else 0
 
     @property
+    def decides_ms(self) -> int | None:
+        """Close of the first bar behind the warm-up, None where there is none."""
+        return int(self._bars["ts_ms"][self._begin]) if self._begin < len(self._bars) else None
+
+    @property
     def left(self) -> int:
         """Bars still to come."""
         return len(self._bars) - self._at
-
-    @property
-    def next_ms(self) -> int | None:
-        """Close of the next barrier, None at the end."""
-        return int(self._bars["ts_ms"][self._at]) if self.left else None
 
     def next(self) -> Any:
         """The next barrier as an array of its own, None at the end."""

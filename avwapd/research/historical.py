@@ -164,7 +164,8 @@ def as_date(day: int) -> date:
 def read_candidates(path: Path) -> dict[int, list[dict[str, Any]]]:
     """Rows as a watchlist has them by scan date (yyyymmdd); raises ResearchError where the file is not one of ours."""
     try:
-        found = pyarrow.parquet.read_table(path)
+        with pyarrow.parquet.ParquetFile(path) as file:  # read_table would take a folder too
+            found = file.read()
     except (pa.ArrowException, OSError) as error:
         what = f"the candidates cannot be read ({str(error).splitlines()[0][:80]})"
         raise ResearchError(what, path, "make them: avwapd backtest --mode historical_scan --out DIR") from error

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.exchange:
         options["run.market"] = "archive"
     if args.candidates:
-        options = {"run.timeframe": "1d", "run.market": "archive", **options}
+        # What is traded is the list: a symbol without a row of it opens nothing.
+        options = {"run.timeframe": "1d", "run.market": "archive", "watchlist.required": "true", **options}
     config = load(Path(args.config) if args.config else None, options=options)
     manifest = backtest(
         config, resolve(args.state_dir).archive, args.out, with_csv=args.csv, candidates=args.candidates

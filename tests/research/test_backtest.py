@@ -51,7 +51,7 @@ def test_the_same_inputs_give_the_same_bytes(files: Path, run: Run, tmp_path: Pa
     code, text = run("backtest", "--out", tmp_path / "again")
     assert code == 0, text
     names = sorted(path.name for path in files.iterdir())
-    assert names == [MANIFEST, "decisions.csv", "decisions.parquet", "equity.csv", "trades.csv"]
+    assert names == [MANIFEST, "decisions.csv", "decisions.parquet", "equity.csv", "portfolio.json", "trades.csv"]
     for name in names:
         assert (files / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
