@@ -41,8 +41,8 @@ SESSION = np.dtype(
     ]
 )
 
-# A split or dividend of a symbol, from the open of the session at ts_ms on (see core.restate).
-ACTION = np.dtype([("ts_ms", "i8"), ("symbol", "i8"), ("price_ratio", "f8"), ("split_ratio", "f8")])
+# A split or dividend of a symbol, from the open of the session at ts_ms on (see core.restate). date: the session's.
+ACTION = np.dtype([("ts_ms", "i8"), ("date", "i8"), ("symbol", "i8"), ("price_ratio", "f8"), ("split_ratio", "f8")])
 
 INSTRUMENT = np.dtype(
     [

@@ -21,8 +21,10 @@ EXACT = 1e-12  # relative: a quotient this close below a whole number is that nu
 
 
 @compiled
-def restate_row(row, price_ratio):
-    """The list's row for the coming session: its prices are of yesterday."""
+def restate_row(row, date, price_ratio):
+    """A row of the list, where its prices are older than the action; a scan knows those of its own day."""
+    if row["scan_date"] >= date:
+        return
     row["level"] *= price_ratio
     row["stop"] *= price_ratio
     row["r1"] *= price_ratio
@@ -127,13 +129,13 @@ def restate_position(st, symbol, inst, ts_ms, split_ratio, fills, n):
 
 
 @inlined
-def restate_symbol(w, o, symbol, ts_ms, price_ratio, split_ratio):
+def restate_symbol(w, o, symbol, ts_ms, date, price_ratio, split_ratio):
     """Fold a corporate action into one symbol."""
     st = w.states[symbol]
     drop_pending(st)
     restate_lines(st, price_ratio, split_ratio)
     restate_days(st, price_ratio, split_ratio)
-    restate_row(w.watch[symbol], price_ratio)
+    restate_row(w.watch[symbol], date, price_ratio)
     for slot in range(w.profile.shape[0]):
         for column in range(w.profile.shape[1]):
             w.profile[slot, column, symbol] /= split_ratio
@@ -163,5 +165,6 @@ def restate(w, o, ts_ms, rows):
         return
     port["restated_ms"] = ts_ms
     for i in range(len(rows)):
-        if rows[i]["ts_ms"] == ts_ms:
-            restate_symbol(w, o, rows[i]["symbol"], ts_ms, rows[i]["price_ratio"], rows[i]["split_ratio"])
+        row = rows[i]
+        if row["ts_ms"] == ts_ms:
+            restate_symbol(w, o, row["symbol"], ts_ms, row["date"], row["price_ratio"], row["split_ratio"])

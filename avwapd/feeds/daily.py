@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +53,13 @@ class DailyMarket:
     data_hash: str  # sha256 of the columns' bytes, the symbols' names among them
     calendar_version: str
     problems: tuple[Problem, ...]
+
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which sessions of the calendar any symbol has a bar of."""
+        found = np.zeros(len(self.sessions), np.bool_)
+        found[self.days.session] = True
+        return found
 
 
 @dataclass(frozen=True)

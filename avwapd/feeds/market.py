@@ -156,6 +156,7 @@ def action_records(rows: Sequence[tuple[int, int, float, float]]) -> NDArray[np.
         table = all_sessions(BELL)
         dates, symbols, prices, splits = zip(*rows, strict=True)
         found["ts_ms"] = table["open_ms"][np.searchsorted(table["date"], np.array(dates))]
+        found["date"] = dates
         found["symbol"], found["price_ratio"], found["split_ratio"] = symbols, prices, splits
     return found
 

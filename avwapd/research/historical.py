@@ -19,7 +19,7 @@ import pyarrow.parquet
 from avwapd.config import Config
 from avwapd.feeds.daily import DailyMarket
 from avwapd.research import ResearchError, output
-from avwapd.research.scanning import inputs_of
+from avwapd.research.scanning import holes_in, inputs_of
 from avwapd.scan.errors import ScanError
 from avwapd.scan.result import Member
 from avwapd.scan.run import Row, ScanResult, scan
@@ -76,10 +76,13 @@ class Walk:
 
 
 def _by_kind(reasons: Mapping[str, int]) -> Counter[str]:
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(reason.partition(":")[0], []).append(reason)
     found: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for reason, count in reasons.items():
-        found[first.setdefault(reason.partition(":")[0], reason)] += count
+    for kind, those in kinds.items():
+        text = those[0] if len(those) == 1 else f"{kind}, at first:{those[0].partition(':')[2]}"
+        found[text] = sum(reasons[reason] for reason in those)
     return found
 
 
@@ -107,6 +110,8 @@ def walk(
         stand_in = bool(snapshot and snapshot.date > day)
         inputs = inputs_of(market, members, known.lists, config, day, stand_in=stand_in)
         try:
+            if not rules_only:
+                holes_in(market, config, day)
             result = scan(inputs, config, rules_only=rules_only)
             if result.scan_date != day:  # the named symbols have no bar of it: that scan was an earlier day's
                 result = ScanResult(day, -1, f"no bar: the last is of {result.scan_date}", (), (), (), {}, ())
@@ -144,6 +149,9 @@ def write_candidates(path: Path, results: Iterator[ScanResult]) -> Walk:
                 if result.rows:
                     file.write_table(table(result.rows))
         kept = True
+    except OSError as error:
+        what = f"the candidates cannot be written ({error.strerror or error})"
+        raise ResearchError(what, path, "free space or name another place: --out") from error
     finally:
         output.finish(part, path, kept=kept)
     return done

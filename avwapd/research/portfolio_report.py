@@ -133,7 +133,7 @@ TRADES = (
     ("Average win", "average_win", "2"),
     ("Average loss", "average_loss", "2"),
     ("Payoff", "payoff", "2"),
-    ("Net profit", "net_profit", "2"),
+    ("Net profit, closed", "net_profit", "2"),
     ("Fees", "fees", "2"),
     ("Average hold, sessions", "average_hold_sessions", "1"),
 )

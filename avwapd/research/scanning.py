@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from avwapd.config import Config
+from avwapd.scan.day import shown
+from avwapd.scan.errors import ScanError
 from avwapd.scan.result import Member, ScanInputs
 
 if TYPE_CHECKING:
@@ -36,6 +40,47 @@ def inputs_of(
         stand_in=stand_in,
         user={symbol: tuple(map(date_of, moments)) for symbol, moments in config.anchors.user.items()},
     )
+
+
+def holes_in(market: DailyMarket, config: Config, day: int) -> tuple[str, ...]:
+    """What to say of sessions in the scan's window that no symbol has a bar of.
+
+    ScanError where there are so many in a row that every symbol would look like a new listing: the archive lost them.
+    """
+    dates = market.sessions["date"]
+    last = int(np.searchsorted(dates, day, side="right")) - 1
+    first = max(last - config.scan.window_bars + 1, int(market.seen.argmax()))
+    missing = np.flatnonzero(~market.seen[first : last + 1]) + first
+    if not len(missing):
+        return ()
+    runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
+    longest = max(runs, key=len)
+    span = f"{shown(int(dates[longest[0]]))} to {shown(int(dates[longest[-1]]))}"
+    if len(longest) > config.scan.listing_gap_sessions:
+        what = f"no symbol has a bar of any of the {len(longest)} sessions from {span}"
+        where = f"the archive's {market.exchange}/1d"
+        raise ScanError(what, where, "import or fetch these bars again: a file of the archive may be gone")
+    return (f"no symbol has a bar of {len(missing)} sessions of the window, most in a row from {span}",)
+
+
+def moves_in(market: DailyMarket, members: Mapping[str, Member], config: Config, day: int) -> tuple[str, ...]:
+    """What to say of closes, in the window, so far from the one before that a split may be missing."""
+    days, dates = market.days, market.sessions["date"]
+    last = int(np.searchsorted(dates, day, side="right")) - 1
+    rows = np.flatnonzero((days.session <= last) & (days.session > last - config.scan.window_bars))
+    rows = rows[~np.isin(rows, days.offsets)]  # a symbol's first bar has none before it
+    move = days.close[rows] / (days.close[rows - 1] * days.price_ratio[rows]) - 1.0
+    near = days.session[rows] - days.session[rows - 1] <= config.scan.listing_gap_sessions
+    far = rows[(np.abs(move) > config.scan.outlier_pct / 100.0) & near]
+    owners = np.searchsorted(days.offsets, far, side="right") - 1
+    names = [market.symbols[owner] for owner in owners.tolist()]
+    found = [(name, int(row)) for name, row in zip(names, far.tolist(), strict=True) if not members or name in members]
+    told = [f"{name} on {shown(int(dates[days.session[row]]))}" for name, row in found]
+    if not told:
+        return ()
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    what = f"closes over {config.scan.outlier_pct:g}% from the one before without a corporate action"
+    return (f"{what}: {', '.join(told[:5])}{more}; see `avwapd bars check`",)
 
 
 def date_of(ts_ms: int) -> int:

@@ -88,7 +88,8 @@ def _refuse_stale(day: Day) -> None:
             f"{absent:,} have no daily bars ({', '.join(which)}{', …' if lacking > SHOWN else ''})"
         )
         limit = f"scan.stale_fraction allows {config.stale_fraction:.0%}"
-        raise ScanError(what, limit, "fetch or import the missing daily bars, or scan an earlier day")
+        next_step = "fetch or import the missing daily bars, scan an earlier day, or take a smaller universe"
+        raise ScanError(what, limit, next_step)
 
 
 # ------------------------------------------------------------------ steps 1 to 3

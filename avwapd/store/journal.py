@@ -146,7 +146,7 @@ class Journal:
         ts_ms = int(actions["ts_ms"][0])
         self._begin()
         engine.restate(self.world, self.out, ts_ms, actions)
-        body = [list(row) for row in actions[["symbol", "price_ratio", "split_ratio"]].tolist()]
+        body = [list(row) for row in actions[["date", "symbol", "price_ratio", "split_ratio"]].tolist()]
         rows = self._rows("restate", ts_ms, None, json.dumps(body, separators=(",", ":")))
         rows.fills = [(f"restate-{fill[1]}-{ts_ms}", fill[FILL_QTY], *fill) for fill in rows.fills]
         return rows

@@ -63,6 +63,12 @@ def run(args: argparse.Namespace) -> int:
         from avwapd.verbs import backtest_scan
 
         return backtest_scan.run(args)
+    if args.rules_only:
+        print(
+            "avwapd backtest: --rules-only needs --mode historical_scan\n  next: avwapd backtest --help",
+            file=sys.stderr,
+        )
+        return 64
     options = {key: value for name, key in OVERRIDES.items() if (value := getattr(args, name)) is not None}
     if args.exchange:
         options["run.market"] = "archive"
@@ -77,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(manifest))
         return 0
     counts = manifest["counts"]
-    print(f"{counts['bars']} bars, {counts['decisions']} decisions, {counts['trades']} trades")
+    print(f"{counts['bars']} bars, {counts['decisions']} decisions, {counts['trades']} exit legs")
     tell_portfolio(args.out)
     print(f"run {manifest['run_id']} in {args.out}: {', '.join(manifest['outputs'])}")
     return 0

@@ -26,6 +26,10 @@ def run(args: argparse.Namespace) -> int:
     from avwapd.feeds.daily import load_daily
     from avwapd.research import ResearchError, historical, output
 
+    if args.symbols is not None and not args.rules_only:
+        return refused("--symbols needs --rules-only: ranks and caps of a scan are about its whole universe")
+    if args.timeframe is not None:
+        return refused("a scan looks at daily bars: leave --timeframe away")
     options = {"scan.exchange": args.exchange} if args.exchange else {}
     config, paths = load(Path(args.config) if args.config else None, options=options), resolve(args.state_dir)
     first, last = (bound(args, name) for name in ("start", "end"))
@@ -47,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         tell(done, market, manifest, args.out, dates)
     return 0
+
+
+def refused(what: str) -> int:
+    print(f"avwapd backtest: {what}\n  next: avwapd backtest --help", file=sys.stderr)
+    return 64
 
 
 def bound(args: argparse.Namespace, name: str) -> int:

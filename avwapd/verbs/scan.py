@@ -82,8 +82,12 @@ def run_scan(args: argparse.Namespace) -> int:
         print(json.dumps(facts | {"watchlist_kept": why_not, "version": made["version"]}))
         return 0
     tell(done, facts)
+    if text := replaced(done):
+        warn(text)
+    late = behind(done)
     for line in pairs(
         [
+            *([("behind", late)] if late else []),
             ("files", f"{folder}: {', '.join(files)}"),
             ("watchlist", f"{paths.watchlist}: {TAKEN}" if settled else f"left as it is: {why_not}"),
         ]
@@ -92,13 +96,36 @@ def run_scan(args: argparse.Namespace) -> int:
     return 0
 
 
+def replaced(done: Scanned) -> str:
+    """That another session than the one asked for was scanned, "" where it was that one."""
+    wanted, scanned_ = done.asked.as_of, done.result.scan_date
+    if wanted is None or wanted == scanned_:
+        return ""
+    return f"no bar of {day_text(wanted)}: the session before it was scanned, that of {day_text(scanned_)}"
+
+
+def behind(done: Scanned) -> str:
+    """That sessions have ended since the newest bar, "" where none has. For a person: no file knows the clock."""
+    from avwapd.ports import SystemClock
+
+    if done.asked.as_of is not None:
+        return ""
+    sessions = done.market.sessions
+    ended = sessions["date"][sessions["close_ms"] < SystemClock().now_ms()]
+    late = int((ended > done.newest).sum())
+    if not late:
+        return ""
+    last = day_text(int(ended[-1]))
+    return f"{counted(late, 'session')} ended since the newest bar, the last on {last}: import or fetch their bars"
+
+
 def settle(paths: Paths, made: dict[str, Any], done: Scanned) -> tuple[bool, str]:
     """Make this list the live one, where it is the newest; else why it is not."""
     from avwapd.store.whole import write_whole
 
     if done.asked.rules_only:
         return False, "a scan by rules alone is no watchlist"
-    if done.asked.as_of is not None and done.result.scan_date != done.newest:
+    if done.asked.as_of is not None and not done.asked.as_of == done.result.scan_date == done.newest:
         return False, f"this scan is of {day_text(done.result.scan_date)}, the newest bar of {day_text(done.newest)}"
     there = scan_date_of(paths.watchlist)
     if there > made["scan_date"]:

@@ -75,7 +75,7 @@ def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda te
     stage(f"daily bars of {config.scan.exchange}")
     with ThreadPoolExecutor(1) as beside:  # the bars' checksum is found while the compiler loads
         loading = beside.submit(load_daily, paths.archive, config.scan.exchange)
-        from avwapd.research.scanning import inputs_of
+        from avwapd.research.scanning import holes_in, inputs_of, moves_in
         from avwapd.scan.run import scan
 
         market = loading.result()
@@ -83,20 +83,23 @@ def scanned(config: Config, paths: Paths, asked: Asked, stage: Stage = lambda te
     members: Mapping[str, Any] = {row.symbol: row for row in snapshot.rows} if snapshot else named(market, asked)
     stage(f"scan of {day_text(day)}")
     inputs = inputs_of(market, members, lists, config, day, stand_in=bool(snapshot and snapshot.stand_in))
+    holes = () if asked.rules_only else holes_in(market, config, day)
     result = scan(inputs, config, rules_only=asked.rules_only)
-    said = (*standing_in(snapshot, asked), *problems_told(market), *result.warnings)
+    said = (
+        *standing_in(snapshot, asked),
+        *problems_told(market),
+        *holes,
+        *moves_in(market, members, config, day),
+        *result.warnings,
+    )
     return Scanned(result, market, newest, snapshot, lists, asked, said)
 
 
 def days_of(market: DailyMarket, as_of: int | None) -> tuple[int, int]:
     """The newest session with a bar, and the newest at or before `as_of`; both yyyymmdd."""
-    import numpy as np
-
     from avwapd.feeds import FeedError
 
-    seen = np.zeros(len(market.sessions), np.bool_)
-    seen[market.days.session] = True
-    held = market.sessions["date"][seen]
+    held = market.sessions["date"][market.seen]
     fitting = held if as_of is None else held[held <= as_of]
     if not len(fitting):
         what = f"no daily bar of {market.exchange}" + (f" lies at or before {day_text(as_of)}" if as_of else "")
@@ -233,7 +236,10 @@ def counts_of(done: Scanned) -> dict[str, int]:
 
 def keep(files: Mapping[str, bytes], folder: Path) -> None:
     """Each file whole; the manifest last, so that it never names what is not there."""
+    from avwapd.store import StoreError
     from avwapd.store.whole import write_whole
 
+    if folder.exists() and not folder.is_dir():
+        raise StoreError("the scan's files need a folder, and that is a file", folder, "name another place: --out DIR")
     for name, content in files.items():
         write_whole(folder / name, content)

@@ -10,7 +10,7 @@ import pytest
 
 from avwapd.core import codes, engine, watch
 from avwapd.core.codes import SETUP_RECLAIM
-from avwapd.core.records import WATCH
+from avwapd.core.records import ACTION, WATCH
 from tests.core import market
 from tests.core.desk import Desk
 
@@ -396,3 +396,16 @@ def test_the_session_allowed_is_found_from_anywhere(near: int) -> None:
     inst["daily"] = 1
     assert watch.session_allowed(table, inst, near, FIRST) == 0
     assert watch.session_allowed(table, inst, near, 20240106) == -1
+
+
+@pytest.mark.parametrize(("date", "ratio"), [(FIRST, 1.0), (SECOND, 0.5)])
+def test_an_action_moves_only_rows_that_are_older(date: int, ratio: float) -> None:
+    """A scan knows the splits of its own day and before: its rows are in those prices."""
+    desk = watching()
+    actions = np.zeros(1, ACTION)
+    actions["ts_ms"], actions["date"] = desk.table["open_ms"][1], date
+    actions["price_ratio"] = actions["split_ratio"] = 0.5
+    engine.restate(desk.world, desk.out, int(actions["ts_ms"][0]), actions)
+    row = desk.world.watch[0]
+    assert [row[name] for name in HELD] == [value * ratio for value in HELD.values()]
+    assert (row["atr"], row["swing_low"]) == (2.0 * ratio, 96.0 * ratio)

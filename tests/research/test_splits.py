@@ -52,6 +52,7 @@ def actions_of(setup: Setup, ratio: float) -> Any:
     within = np.searchsorted(setup.sessions["open_ms"], setup.market.bars["ts_ms"][0])
     found = np.zeros(1, ACTION)
     found["ts_ms"] = setup.sessions["open_ms"][within + SPLIT_SESSION]
+    found["date"] = setup.sessions["date"][within + SPLIT_SESSION]
     found["price_ratio"] = found["split_ratio"] = ratio
     return found
 
@@ -117,6 +118,7 @@ def at_session(setup: Setup, session: int, ratio: float) -> Setup:
     raw = raw_of(setup, ratio)
     actions = raw.market.actions.copy()
     actions["ts_ms"] = setup.sessions["open_ms"][within + session]
+    actions["date"] = setup.sessions["date"][within + session]
     bars = np.array(setup.market.bars)
     old = (bars["symbol"] == 0) & (bars["ts_ms"] <= actions["ts_ms"][0])
     for name in PRICES:
