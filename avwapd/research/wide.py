@@ -46,6 +46,9 @@ SCHEMA = pa.schema(
 SCHEMA = pa.schema([field.with_nullable(pa.types.is_floating(field.type)) for field in SCHEMA])
 
 
+ROW = "watchlist"  # for the anchor of a level that a row of the list gives
+
+
 @dataclass(frozen=True)
 class Names:
     """What the codes of one run stand for."""
@@ -78,12 +81,12 @@ class Widener:
         self._constant = {
             "exchange": (names.exchange, np.int32),
             "timeframe": (names.timeframe, np.int8),
-            "anchor": (names.anchor, np.int8),
             "rules_version": (names.rules_version, np.int32),
             "code_version": (names.code_version, np.int32),
         }
         self._words = {
             **dict.fromkeys(GATE_COLUMNS, pa.array(VERDICTS)),
+            "anchor": pa.array([names.anchor, ROW]),
             **dict.fromkeys(("phase_before", "phase_after"), pa.array(codes.PHASES)),
             "signal": pa.array(codes.SIGNALS),
             "reason": pa.array(REASONS),
@@ -124,6 +127,9 @@ class Widener:
         leave = np.array(d["exit"])
         found = verdicts(np.array(d["gates_asked"]), np.array(d["gates_blocked"]))
         found["blocked_by"] = lowest_bit(d["gates_blocked"])
+        # A row of the list in force was asked about its age and is fresh: the level is the row's.
+        fresh = (d["gates_asked"] & ~d["gates_blocked"]) >> codes.GATE_WATCHLIST_STALE & 1
+        found["anchor"] = fresh.astype(np.int8)
         found["reason"] = np.where(leave != 0, leave + np.uint8(len(codes.SETUPS) - 1), d["setup"]).view(np.int8)
         found["side"] = np.where(d["side"] < 0, np.int8(2), d["side"])
         for name in ("phase_before", "phase_after", "signal", "skip"):
