@@ -37,6 +37,7 @@ def inputs_of(
         earnings=lists.earnings if "earnings" in lists.facts else None,
         bad=lists.bad_on(day),
         listing=lists.listing,
+        listed=lists.listed,
         stand_in=stand_in,
         user={symbol: tuple(map(date_of, moments)) for symbol, moments in config.anchors.user.items()},
     )

@@ -13,11 +13,17 @@ from avwapd.scan.sheet import Bad, Row, SheetError, date_of, iso, read_sheet, sy
 from avwapd.scan.universe import exchange_of
 
 WHEN = ("", "bmo", "amc")  # before the open, after the close
-ALIASES = {"symbol": ("ticker",), "when": ("time",), "from": ("from_date",), "to": ("to_date",)}
+ALIASES = {
+    "symbol": ("ticker",),
+    "when": ("time",),
+    "from": ("from_date",),
+    "to": ("to_date",),
+    "listed": ("listed_on", "ipo_date"),
+}
 COLUMNS = {
     "earnings": ("symbol", "date", "known_date", "when"),
     "bad-tickers": ("symbol", "reason", "from", "to"),
-    "listings": ("symbol", "exchange"),
+    "listings": ("symbol", "exchange", "listed"),
 }
 NEEDED = {"earnings": "date", "bad-tickers": "symbol", "listings": "exchange"}
 LONGEST_REASON = 200
@@ -87,8 +93,8 @@ def drop_conflicts(found: ParsedList) -> None:
     if found.kind != "listings":
         return
     places: dict[str, set[str]] = {}
-    for symbol, exchange in found.rows:
-        places.setdefault(symbol, set()).add(exchange)
+    for symbol, exchange, day in found.rows:
+        places.setdefault(symbol, set()).add(f"{exchange} since {day}" if day else exchange)
     for symbol, names in sorted(places.items()):
         if len(names) > 1:
             found.bad.append(Bad(0, symbol, f"is listed at {' and '.join(sorted(names))}"))
@@ -133,4 +139,8 @@ def listing(row: Row, symbol: str, known: int) -> Fields | str:
     del known
     text = row.get("exchange")
     exchange = exchange_of(text) or (text.upper() if text.isascii() and text.isalnum() else "")
-    return (symbol, exchange) if exchange else f"has the exchange {text!r}, not one like NASDAQ"
+    if not exchange:
+        return f"has the exchange {text!r}, not one like NASDAQ"
+    first = cell(row, "listed")
+    day = dated(first)
+    return (symbol, exchange, day) if day is not None else f"has the first day {first!r}, no date like 2024-05-02"

@@ -22,7 +22,7 @@ FILES = {"earnings": "earnings.csv", "bad-tickers": "bad_tickers.csv", "listings
 COLUMNS = {
     "earnings": ("symbol", "date", "known_date", "when"),
     "bad-tickers": ("symbol", "reason", "from", "to"),
-    "listings": ("symbol", "exchange"),
+    "listings": ("symbol", "exchange", "listed"),
 }
 ALWAYS = 99_999_999  # a bad ticker without an end
 _STAMP = re.compile(r"# imported (\d{4})-(\d{2})-(\d{2})", re.ASCII)
@@ -65,6 +65,7 @@ class Lists:
     earnings: Mapping[str, tuple[Earning, ...]] = field(default_factory=dict)
     bad_tickers: tuple[BadTicker, ...] = ()
     listing: Mapping[str, str] = field(default_factory=dict)
+    listed: Mapping[str, int] = field(default_factory=dict)  # first days, yyyymmdd, where known
     facts: Mapping[str, Facts] = field(default_factory=dict)
 
     def bad_on(self, day: int) -> dict[str, str]:
@@ -91,7 +92,8 @@ def load(folder: Path) -> Lists:
     return Lists(
         earnings={symbol: tuple(sorted(found)) for symbol, found in sorted(earnings.items())},
         bad_tickers=tuple(sorted(bad)),
-        listing=dict(sorted((symbol, exchange) for symbol, exchange in rows["listings"])),
+        listing=dict(sorted((symbol, exchange) for symbol, exchange, _ in rows["listings"])),
+        listed=dict(sorted((symbol, number(day)) for symbol, _, day in rows["listings"] if day)),
         facts=facts,
     )
 
@@ -126,7 +128,8 @@ def read(path: Path, kind: str, facts: dict[str, Facts]) -> list[list[str]]:
 
 def check_dates(kind: str, row: Sequence[str]) -> None:
     """ValueError where a date is none."""
-    wanted = {"earnings": row[1:3], "bad-tickers": [text for text in row[2:4] if text], "listings": []}[kind]
+    places = {"earnings": row[1:3], "bad-tickers": row[2:4], "listings": row[2:3]}[kind]
+    wanted = places if kind == "earnings" else [text for text in places if text]
     for text in wanted:
         try:
             known = date.fromisoformat(text).isoformat()  # which also reads 20240502

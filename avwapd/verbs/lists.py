@@ -16,7 +16,7 @@ EXAMPLE = """\
 examples:
   avwapd lists import earnings earnings.csv          symbol,date[,when][,known_date]
   avwapd lists import bad-tickers bad.csv            symbol[,reason][,from][,to]
-  avwapd lists import listings listings.csv          symbol,exchange
+  avwapd lists import listings listings.csv          symbol,exchange[,listed]
   avwapd lists show --json
 """
 KINDS = ("earnings", "bad-tickers", "listings")

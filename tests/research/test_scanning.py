@@ -11,9 +11,11 @@ import pytest
 from avwapd import config
 from avwapd.core.daily import Days
 from avwapd.feeds.daily import DailyMarket
-from avwapd.research.proof import Made, made_market
-from avwapd.research.scanning import holes_in, moves_in
+from avwapd.research.proof import InSector, Made, made_market, newest_bars
+from avwapd.research.scanning import holes_in, inputs_of, moves_in
 from avwapd.scan.errors import ScanError
+from avwapd.scan.run import scan
+from avwapd.store.lists import Lists
 
 DEFAULTS = config.load(folder=Path("/nonexistent"), environ={})
 
@@ -69,3 +71,23 @@ def test_splits_that_no_action_explains_are_told(made: Made) -> None:
     assert told.startswith("closes over 40% from the one before without a corporate action: S00 on ")
     assert "S03 on " in told
     assert "S01" not in told
+
+
+def test_the_first_day_of_a_listing_makes_its_anchor_known(made: Made) -> None:
+    """IPO and AllTimeHigh lie inside a listing that is known to begin in the window, and are unknown elsewhere."""
+    young = market_of(made, newest_bars(made.days, 300))
+    begun = int(made.sessions["date"][young.days.session[young.days.offsets[3]]])
+    anchors = {"IPO": 90, "AllTimeHigh": 80, "MTD": 70}
+    wide = replace(DEFAULTS, scan=replace(DEFAULTS.scan, anchors=anchors, regime=False))
+    members = {symbol: InSector("Energy") for symbol in made.symbols}
+    seen: set[str] = set()
+    for session in made.last_sessions(40):
+        day = int(made.sessions["date"][session])
+        for listed in ({}, dict.fromkeys(made.symbols, begun)):
+            found = scan(inputs_of(young, members, Lists(listed=listed), wide, day), wide).anchors
+            born = {row.anchor_date for row in found if row.kind == "IPO"}
+            assert born <= {begun} if listed else not born
+            kinds = {row.kind for row in found}
+            assert listed or kinds <= {"MTD"}
+            seen |= kinds
+    assert seen == {"IPO", "AllTimeHigh", "MTD"}

@@ -77,5 +77,5 @@ def furnish(state: Path, archive: Path) -> None:
     (state / "archive").symlink_to(archive)
     save(state / "universe", 20240401, members())
     save_list(state / "lists", "bad-tickers", [(BAD, "halted", "", "")], "2024-04-30")
-    save_list(state / "lists", "listings", [("RA", "NASDAQ"), ("RD", "AMEX")], "2024-04-30")
+    save_list(state / "lists", "listings", [("RA", "NASDAQ", ""), ("RD", "AMEX", "")], "2024-04-30")
     save_list(state / "lists", "earnings", [("RB", "2024-05-03", "2024-04-01", "amc")], "2024-04-30")

@@ -255,7 +255,7 @@ def test_symbols_with_dots_and_dashes(run: Run, state: Path, tmp_path: Path) -> 
     lines = [f"{given},A “name” – Ü,Energy,0.1" for given in (*TICKERS, *NAMED.values())]
     (tmp_path / "u.csv").write_text("\n".join(["Ticker,Name,Sector,WeightPct", *lines]), encoding="utf-8")
     assert run("universe", "refresh", "--file", tmp_path / "u.csv", "--date", "2024-05-01")[0] == 0
-    save_list(state / "lists", "listings", [("BRK.B", "NYSE")], "2024-04-30")
+    save_list(state / "lists", "listings", [("BRK.B", "NYSE", "")], "2024-04-30")
     found = facts(run)
     rows = {row["symbol"]: row for row in found["candidates"]}
     assert {"RA", *NAMED} <= rows.keys()

@@ -74,11 +74,22 @@ def test_a_list_of_symbols_alone_is_enough(run: Run, tmp_path: Path) -> None:
 
 
 def test_listings_by_short_name_and_never_two(run: Run, tmp_path: Path) -> None:
-    text = "symbol,exchange\nAAPL,Nasdaq\nIBM,New York Stock Exchange Inc.\nVOD,LSE\nX,NYSE\nX,NASDAQ\nY,\n"
+    rows = ("AAPL,Nasdaq", "IBM,New York Stock Exchange Inc.,", "VOD,LSE,2024-03-21", "X,NYSE", "X,NASDAQ", "Y,")
+    text = "\n".join(("symbol,exchange,listed", *rows, ""))
     code, found = facts(run, tmp_path, "listings", text)
     assert code == 1
     assert [(bad["text"], bad["line"]) for bad in found["bad"]] == [("Y", 7), ("X", 0)]
-    assert load(tmp_path / "state/lists").listing == {"AAPL": "NASDAQ", "IBM": "NYSE", "VOD": "LSE"}
+    kept = load(tmp_path / "state/lists")
+    assert kept.listing == {"AAPL": "NASDAQ", "IBM": "NYSE", "VOD": "LSE"}
+    assert kept.listed == {"VOD": 20240321}
+
+
+def test_a_first_day_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    text = "symbol,exchange,ipo_date\nAAPL,NASDAQ,1980-12-12\nIBM,NYSE,long ago\n"
+    code, found = facts(run, tmp_path, "listings", text)
+    assert code == 1
+    assert [(bad["text"], bad["line"]) for bad in found["bad"]] == [("IBM", 3)]
+    assert load(tmp_path / "state/lists").listed == {"AAPL": 19801212}
 
 
 def test_bad_rows_are_named_and_counted_and_the_rest_goes_in(run: Run, tmp_path: Path) -> None:
