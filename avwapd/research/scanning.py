@@ -68,11 +68,14 @@ def moves_in(market: DailyMarket, members: Mapping[str, Member], config: Config,
     """What to say of closes, in the window, so far from the one before that a split may be missing."""
     days, dates = market.days, market.sessions["date"]
     last = int(np.searchsorted(dates, day, side="right")) - 1
-    rows = np.flatnonzero((days.session <= last) & (days.session > last - config.scan.window_bars))
-    rows = rows[~np.isin(rows, days.offsets)]  # a symbol's first bar has none before it
-    move = days.close[rows] / (days.close[rows - 1] * days.price_ratio[rows]) - 1.0
-    near = days.session[rows] - days.session[rows - 1] <= config.scan.listing_gap_sessions
-    far = rows[(np.abs(move) > config.scan.outlier_pct / 100.0) & near]
+    before = days.close[:-1] * days.price_ratio[1:]
+    limit = config.scan.outlier_pct / 100.0
+    rows = (
+        np.flatnonzero(np.abs(days.close[1:] - before) > limit * before) + 1
+    )  # few; a symbol's first bar has none before
+    apart = days.session[rows] - days.session[rows - 1]
+    inside = (days.session[rows] <= last) & (days.session[rows] > last - config.scan.window_bars)
+    far = rows[inside & (apart <= config.scan.listing_gap_sessions) & ~np.isin(rows, days.offsets)]
     owners = np.searchsorted(days.offsets, far, side="right") - 1
     names = [market.symbols[owner] for owner in owners.tolist()]
     found = [(name, int(row)) for name, row in zip(names, far.tolist(), strict=True) if not members or name in members]
