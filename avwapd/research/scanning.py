@@ -70,11 +70,10 @@ def moves_in(market: DailyMarket, members: Mapping[str, Member], config: Config,
     last = int(np.searchsorted(dates, day, side="right")) - 1
     before = days.close[:-1] * days.price_ratio[1:]
     limit = config.scan.outlier_pct / 100.0
-    rows = (
-        np.flatnonzero(np.abs(days.close[1:] - before) > limit * before) + 1
-    )  # few; a symbol's first bar has none before
+    rows = np.flatnonzero(np.abs(days.close[1:] - before) > limit * before) + 1
     apart = days.session[rows] - days.session[rows - 1]
     inside = (days.session[rows] <= last) & (days.session[rows] > last - config.scan.window_bars)
+    # A symbol's first bar has none before it.
     far = rows[inside & (apart <= config.scan.listing_gap_sessions) & ~np.isin(rows, days.offsets)]
     owners = np.searchsorted(days.offsets, far, side="right") - 1
     names = [market.symbols[owner] for owner in owners.tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,8 +195,8 @@ def _reaction(day: Day, reports: Sequence[Earning]) -> int:
     for report in reports:
         if report.known_date > day.date:
             continue
-        side = "left" if report.when == "bmo" else "right"
-        session = int(np.searchsorted(day.sessions["date"], report.date, side))  # type: ignore[call-overload]
+        side: Literal["left", "right"] = "left" if report.when == "bmo" else "right"
+        session = int(np.searchsorted(day.sessions["date"], report.date, side))
         if session <= day.session:
             found = max(found, session)
     return found
