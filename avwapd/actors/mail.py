@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from avwapd.store.journal import Act
+from avwapd.store.journal import Act, Adjustment
 from avwapd.store.watchlist import Watchlist
 from avwapd.venues.port import Word
 
@@ -65,6 +65,14 @@ class Restated:
 
 
 @dataclass(slots=True)
+class Adjusted:
+    """A position that follows the venue's truth by an explicit row; `done` is set once it is durable."""
+
+    adjustment: Adjustment
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
 class CaughtUp:
     """The last missed bar has been put before this."""
 
@@ -79,4 +87,4 @@ class Probe:
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
-Mail = BarsClosed | Heard | Refused | Acted | Listed | Restated | CaughtUp | Probe
+Mail = BarsClosed | Heard | Refused | Acted | Listed | Restated | Adjusted | CaughtUp | Probe

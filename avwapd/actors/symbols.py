@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskStatus
 
-from avwapd.actors.mail import Acted, BarsClosed, CaughtUp, Heard, Listed, Mail, Probe, Refused, Restated
+from avwapd.actors.mail import Acted, Adjusted, BarsClosed, CaughtUp, Heard, Listed, Mail, Probe, Refused, Restated
 from avwapd.ports import Clock
 from avwapd.store import ledger, notes
 from avwapd.store.journal import Journal
@@ -96,6 +96,8 @@ class Symbols:
             yield self.journal.watchlist(mail.watchlist, self._clock.now_ms())
         elif isinstance(mail, Restated):
             yield self.journal.restate(mail.actions)
+        elif isinstance(mail, Adjusted):
+            yield self.journal.adjust(mail.adjustment, self._clock.now_ms())
         elif isinstance(mail, CaughtUp):
             yield self.journal.caught_up()
 
@@ -106,7 +108,7 @@ class Symbols:
                 await receipt.wait()
                 if rows is not None:
                     self._publish(rows)
-            if isinstance(mail, Acted | Listed | Restated | CaughtUp | Probe):
+            if isinstance(mail, Acted | Listed | Restated | Adjusted | CaughtUp | Probe):
                 mail.done.set()
             self.in_flight -= 1
             if not self.in_flight:

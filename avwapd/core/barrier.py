@@ -32,7 +32,7 @@ from avwapd.core.codes import (
     SLOT_EMPTY,
     SUBMIT,
 )
-from avwapd.core.price import to_ticks
+from avwapd.core.price import to_ticks, too_small
 from avwapd.core.signal import drop_pending
 
 CAPS = 1 << GATE_CAP_ENTRIES | 1 << GATE_CAP_POSITIONS | 1 << GATE_CAP_GROSS | 1 << GATE_CAP_SYMBOL
@@ -144,9 +144,7 @@ def over_caps(p, port, gross, value):
 @compiled
 def below_minimum(p, inst, qty, price, value):
     """True where the venue or the settings would not take so small an entry."""
-    if qty <= 0 or qty < inst["min_qty"]:
-        return True
-    if qty * inst["lot"] * price < inst["min_notional"]:
+    if qty <= 0 or too_small(inst, qty, price):
         return True
     return inst["asset"] == 0 and value < p["min_position"]
 

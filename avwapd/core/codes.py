@@ -131,13 +131,25 @@ GATES = (
 )
 
 # Why a position is left; also the `reason` of the order that leaves it.
-EXIT_NONE, EXIT_STOP, EXIT_R1, EXIT_R2, EXIT_INVALIDATION, EXIT_TIME, EXIT_FLATTEN, EXIT_GAP, EXIT_OPERATOR = range(9)
-EXITS = ("", "stop", "r1", "r2", "invalidation", "time_stop", "flatten", "beyond_stop", "operator")
+(
+    EXIT_NONE,
+    EXIT_STOP,
+    EXIT_R1,
+    EXIT_R2,
+    EXIT_INVALIDATION,
+    EXIT_TIME,
+    EXIT_FLATTEN,
+    EXIT_GAP,
+    EXIT_OPERATOR,
+    EXIT_DUST,
+) = range(10)
+EXITS = ("", "stop", "r1", "r2", "invalidation", "time_stop", "flatten", "beyond_stop", "operator", "dust")
 
 # What an effect asks of the venue.
 SUBMIT, REPLACE, CANCEL = 1, 2, 3
 EFFECTS = ("", "submit", "replace", "cancel")
-# A restatement is no order: a split changes what is held, at price 0.
+# A restatement is no order: a split changes what is held, at price 0; what no order can sell is written off; a
+# position follows what was done at the venue by other hands.
 PURPOSE_ENTRY, PURPOSE_STOP, PURPOSE_TRIM, PURPOSE_EXIT, PURPOSE_RESTATE = 1, 2, 3, 4, 5
 PURPOSES = ("", "entry", "stop", "trim", "exit", "restate")
 MARKET, LIMIT, STOP = 1, 2, 3
@@ -168,7 +180,8 @@ SLOT_EMPTY, SLOT_PENDING, SLOT_LIVE, SLOT_CANCELING = 0, 1, 2, 3
     CAUSE_UNBLOCK,
     CAUSE_HALT,
     CAUSE_RESUME,
-) = range(16)
+    CAUSE_ADJUSTED,
+) = range(17)
 CAUSES = (
     "",
     "ordered",
@@ -186,6 +199,7 @@ CAUSES = (
     "unblock",
     "halt",
     "resume",
+    "adjusted",
 )
 
 # Operator acts that reach a machine.

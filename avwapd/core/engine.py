@@ -11,6 +11,7 @@ from avwapd.compiled import compiled, inlined
 from avwapd.core import barrier, machine, match
 from avwapd.core import restate as actions
 from avwapd.core import watch as lists
+from avwapd.core.adjust import follow
 from avwapd.core.codes import (
     ACT_DRAIN,
     ACT_FLATTEN,
@@ -45,6 +46,7 @@ __all__ = [
     "Output",
     "World",
     "act",
+    "adjust",
     "anchor_count_fits",
     "answer",
     "caught_up",
@@ -94,7 +96,8 @@ def report(w, o, row):
     """Fold one word of the venue (REPORT record)."""
     symbol = row["symbol"]
     date = report_date(w, symbol, row["ts_ms"])
-    machine.on_report(w.states[symbol], symbol, row, date, o.effects, o.transitions, o.fills, o.n)
+    inst = w.instruments[symbol]
+    machine.on_report(w.states[symbol], inst, symbol, row, date, o.effects, o.transitions, o.fills, o.n)
     mark(w, symbol)
 
 
@@ -104,7 +107,7 @@ def caught_up(w, o):
     for symbol in range(len(w.states)):
         st = w.states[symbol]
         if st["phase"] != FLAT:
-            machine.drive(st, symbol, o.effects, o.n)
+            machine.drive(st, w.instruments[symbol], symbol, o.effects, o.n)
             machine.settle(st, symbol, st["last_ms"], CAUSE_EXIT, o.transitions, o.n)
 
 
@@ -130,16 +133,25 @@ def act(w, o, symbol, kind, freeze):
     elif kind == ACT_RESUME:
         st["halted"] = 0
         machine.note_transition(symbol, ts_ms, st["phase"], st["phase"], CAUSE_RESUME, st["qty"], o.transitions, o.n)
-        machine.drive(st, symbol, o.effects, o.n)
+        machine.drive(st, w.instruments[symbol], symbol, o.effects, o.n)
     elif kind == ACT_FLATTEN:
         if st["entry"]["status"] != SLOT_EMPTY:
             st["cancel_entry"] = 1
         if st["qty"] > 0:
             st["exit_wanted"] = EXIT_OPERATOR
             st["trim_qty"] = 0
-        machine.drive(st, symbol, o.effects, o.n)
+        machine.drive(st, w.instruments[symbol], symbol, o.effects, o.n)
         if st["phase"] == OPEN:
             machine.settle(st, symbol, ts_ms, CAUSE_EXIT, o.transitions, o.n)
+
+
+@compiled
+def adjust(w, o, symbol, ts_ms, qty, price, fee):
+    """A position follows the venue's truth: `qty` signed lots more at `price` ticks, `fee` units paid."""
+    st = w.states[symbol]
+    inst = w.instruments[symbol]
+    follow(st, w.params[0], inst, symbol, ts_ms, qty, price, fee, o.effects, o.transitions, o.fills, o.n)
+    mark(w, symbol)
 
 
 @compiled

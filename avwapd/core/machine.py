@@ -28,6 +28,7 @@ from avwapd.core.codes import (
     ENTERING,
     ERROR_TRANSITION,
     ERROR_UNKNOWN_ORDER,
+    EXIT_DUST,
     EXIT_GAP,
     EXIT_NONE,
     EXIT_STOP,
@@ -38,6 +39,7 @@ from avwapd.core.codes import (
     OPEN,
     PURPOSE_ENTRY,
     PURPOSE_EXIT,
+    PURPOSE_RESTATE,
     PURPOSE_STOP,
     PURPOSE_TRIM,
     REJECTED,
@@ -50,6 +52,7 @@ from avwapd.core.codes import (
     STOP,
     SUBMIT,
 )
+from avwapd.core.price import too_small
 from avwapd.core.records import POSITION_ANCHOR
 
 # Rows: before; columns: after. FLAT -> OPEN is a late fill, EXITING -> OPEN a refused exit.
@@ -181,35 +184,45 @@ def cancel(st, symbol, slot, effects, n):
 
 
 @compiled
-def drive_exit(st, symbol, effects, n):
+def drive_exit(st, inst, symbol, effects, n):
     """Everything is to be sold: entry and stop out of the way first, never two sellers at once."""
     cancel(st, symbol, st["entry"], effects, n)
     cancel(st, symbol, st["protect"], effects, n)
     leave = st["leave"]
     if leave["purpose"] == PURPOSE_TRIM:
         cancel(st, symbol, leave, effects, n)
+    if leave["status"] != SLOT_EMPTY and leave["qty"] - leave["filled"] > st["qty"]:
+        cancel(st, symbol, leave, effects, n)
     if st["protect"]["status"] != SLOT_EMPTY or leave["status"] != SLOT_EMPTY:
         return
+    if st["entry"]["status"] != SLOT_EMPTY and too_small(inst, st["qty"], st["last_close"]):
+        return  # more of the entry may come; what has come by its end decides
     reason = st["exit_wanted"]
     intent = emit(st, symbol, SUBMIT, PURPOSE_EXIT, -st["side"], MARKET, st["qty"], 0, 0, reason, 0, effects, n)
     occupy(leave, intent, PURPOSE_EXIT, -st["side"], st["qty"], 0, 0, reason)
 
 
 @compiled
-def drive_hold(st, symbol, effects, n):
+def drive_hold(st, inst, symbol, effects, n):
     """A position is kept: its stop has the right size and price, then the part to sell is sold."""
     protect = st["protect"]
     leave = st["leave"]
     leaving = leave["qty"] - leave["filled"] if leave["status"] != SLOT_EMPTY else 0
     want = st["qty"] - st["trim_qty"] - leaving
     side = -st["side"]
+    if want < 0 or leave["purpose"] == PURPOSE_EXIT:
+        cancel(st, symbol, leave, effects, n)  # other hands were in it: an exit of what is gone, a trim of too much
     if protect["status"] == SLOT_EMPTY:
-        if want > 0:
+        growing = st["entry"]["status"] != SLOT_EMPTY
+        if want > 0 and not (growing and too_small(inst, want, st["last_close"])):
             finish(st["replaced"])
             intent = emit(st, symbol, SUBMIT, PURPOSE_STOP, side, STOP, want, 0, st["stop"], EXIT_STOP, 0, effects, n)
             occupy(protect, intent, PURPOSE_STOP, side, want, 0, st["stop"], EXIT_STOP)
     elif protect["status"] == SLOT_LIVE:
-        if protect["qty"] - protect["filled"] != want or protect["stop"] != st["stop"]:
+        if want <= 0:
+            if want == 0:
+                cancel(st, symbol, protect, effects, n)
+        elif protect["qty"] - protect["filled"] != want or protect["stop"] != st["stop"]:
             ref = protect["intent"]
             copy_slot(st["replaced"], protect)
             intent = emit(
@@ -225,7 +238,13 @@ def drive_hold(st, symbol, effects, n):
 
 
 @compiled
-def drive(st, symbol, effects, n):
+def turned(st, slot):
+    """True of a live order that left a position of the other side."""
+    return slot["status"] != SLOT_EMPTY and slot["side"] == st["side"]
+
+
+@compiled
+def drive(st, inst, symbol, effects, n):
     """Emit the next requests that bring the venue to what the machine wants; nothing where all is as wanted."""
     if st["halted"] == FROZEN:
         return
@@ -234,10 +253,15 @@ def drive(st, symbol, effects, n):
     if st["qty"] == 0:
         cancel(st, symbol, st["protect"], effects, n)
         cancel(st, symbol, st["leave"], effects, n)
+    elif turned(st, st["protect"]) or turned(st, st["leave"]):
+        if turned(st, st["protect"]):
+            cancel(st, symbol, st["protect"], effects, n)
+        if turned(st, st["leave"]):
+            cancel(st, symbol, st["leave"], effects, n)
     elif st["exit_wanted"]:
-        drive_exit(st, symbol, effects, n)
+        drive_exit(st, inst, symbol, effects, n)
     else:
-        drive_hold(st, symbol, effects, n)
+        drive_hold(st, inst, symbol, effects, n)
 
 
 @compiled
@@ -253,26 +277,22 @@ def plan_targets(st, price):
 
 
 @compiled
-def open_trade(st, row, date):
-    """The first fill of an entry: the day's entry is consumed, the line it was taken on is kept."""
+def begin_trade(st, side, price, ts_ms):
+    """A position begins by the plan in the state; the line it was taken on is kept."""
     st["trade"] += 1
-    st["side"] = row["side"]
+    st["side"] = side
     st["entry_cost"] = 0
     st["entry_qty"] = 0
-    st["entry_ms"] = row["ts_ms"]
+    st["entry_ms"] = ts_ms
     st["entry_session"] = -1
     st["bars_held"] = 0
     st["r1_done"] = 0
     st["trim_qty"] = 0
-    st["best"] = row["price"]
-    st["worst"] = row["price"]
+    st["best"] = price
+    st["worst"] = price
     st["best_close"] = st["last_close"]
-    if st["consumed_date"] != date:
-        st["consumed_date"] = date
-        st["consumed_count"] = 0
-    st["consumed_count"] += 1
     st["stop"] = st["initial_stop"]
-    plan_targets(st, row["price"])
+    plan_targets(st, price)
     line = st["avwap"][POSITION_ANCHOR]
     source = st["avwap"][st["position_slot"]]
     line["shift"] = source["shift"]
@@ -284,12 +304,82 @@ def open_trade(st, row, date):
 
 
 @compiled
+def open_trade(st, row, date):
+    """The first fill of an entry: the day's entry is consumed."""
+    if st["consumed_date"] != date:
+        st["consumed_date"] = date
+        st["consumed_count"] = 0
+    st["consumed_count"] += 1
+    begin_trade(st, row["side"], row["price"], row["ts_ms"])
+
+
+@compiled
 def close_trade(st, ts_ms):
     """Nothing is held any more."""
     st["exit_wanted"] = EXIT_NONE
     st["trim_qty"] = 0
     st["last_exit_ms"] = ts_ms
     forget(st["avwap"][POSITION_ANCHOR])
+
+
+@compiled
+def note_restated(st, symbol, ts_ms, reason, side, qty, price, fee, fills, n):
+    """A FILL row without an order: `qty` is what the quantity held has just moved by."""
+    out = fills[n[FILLS]]
+    out["ts_ms"] = ts_ms
+    out["symbol"] = symbol
+    out["intent"] = 0
+    out["trade"] = st["trade"]
+    out["purpose"] = PURPOSE_RESTATE
+    out["reason"] = reason
+    out["side"] = side
+    out["late"] = 0
+    out["qty"] = qty
+    out["price"] = price
+    out["fee"] = fee
+    out["fee_lots"] = 0
+    out["held"] = st["qty"]
+    out["best"] = st["best"]
+    out["worst"] = st["worst"]
+    out["initial_stop"] = st["initial_stop"]
+    n[FILLS] += 1
+
+
+@compiled
+def write_off(st, symbol, ts_ms, reason, fills, n):
+    """What no order can sell leaves the books at price 0; cash stays, nothing is held any more."""
+    qty = st["qty"]
+    st["qty"] = 0
+    note_restated(st, symbol, ts_ms, reason, -st["side"], qty, 0, 0, fills, n)
+    close_trade(st, ts_ms)
+
+
+@compiled
+def drop_dust(st, inst, symbol, slot, ts_ms, fills, n):
+    """An order came to its end: what is left of its position and is too little for any order is written off.
+
+    An entry that filled whole is no remainder, however little it is.
+    """
+    if st["qty"] == 0 or slot["filled"] == 0 or slot["filled"] > slot["qty"]:
+        return
+    entry = slot["purpose"] == PURPOSE_ENTRY
+    if entry and slot["filled"] == slot["qty"]:
+        return
+    live = st["entry"]["status"] != SLOT_EMPTY or st["protect"]["status"] != SLOT_EMPTY
+    if live or st["leave"]["status"] != SLOT_EMPTY or not too_small(inst, st["qty"], st["last_close"]):
+        return
+    write_off(st, symbol, ts_ms, EXIT_DUST if entry else slot["reason"], fills, n)
+
+
+@compiled
+def fit_trim(st, inst):
+    """A part to sell that is all that is held, or leaves too little for an order, becomes an exit."""
+    if st["trim_qty"] == 0 or st["qty"] == 0 or st["exit_wanted"] != EXIT_NONE:
+        return
+    rest = st["qty"] - st["trim_qty"]
+    if rest <= 0 or too_small(inst, rest, st["last_close"]):
+        st["exit_wanted"] = st["trim_reason"]
+        st["trim_qty"] = 0
 
 
 @compiled
@@ -364,7 +454,7 @@ def on_replace_refused(st):
 
 
 @compiled
-def cause_of(st, kind, purpose, before_qty):
+def cause_of(st, kind, purpose):
     """The word for the transition that a report leads to."""
     if kind == REJECTED:
         return CAUSE_EXIT_REFUSED if purpose == PURPOSE_EXIT else CAUSE_REJECTED
@@ -375,7 +465,7 @@ def cause_of(st, kind, purpose, before_qty):
             return CAUSE_FILLED
         return CAUSE_STOPPED if purpose == PURPOSE_STOP else CAUSE_CLOSED
     if purpose == PURPOSE_ENTRY:
-        return CAUSE_PART_FILLED if before_qty > 0 else CAUSE_UNFILLED
+        return CAUSE_PART_FILLED if st["qty"] > 0 else CAUSE_UNFILLED
     return CAUSE_EXIT if st["exit_wanted"] else CAUSE_CLOSED
 
 
@@ -400,9 +490,10 @@ def on_fill(st, symbol, row, slot, date, fills, n):
 
 
 @compiled
-def on_word(st, symbol, row, slot, date, fills, n):
+def on_word(st, inst, symbol, row, slot, date, fills, n):
     """The venue's word about the order in `slot`."""
     kind = row["kind"]
+    working = slot["status"] != SLOT_EMPTY
     if kind == FILLED:
         on_fill(st, symbol, row, slot, date, fills, n)
     elif kind == ACKED or kind == REPLACED:
@@ -413,12 +504,14 @@ def on_word(st, symbol, row, slot, date, fills, n):
     elif kind == CANCEL_REFUSED:
         if slot["status"] == SLOT_CANCELING:
             slot["status"] = SLOT_LIVE
-    elif slot["status"] != SLOT_EMPTY:
+    elif working:
         on_final(st, slot, kind)
+    if slot["status"] == SLOT_EMPTY and (working or kind == FILLED):
+        drop_dust(st, inst, symbol, slot, row["ts_ms"], fills, n)
 
 
 @compiled
-def on_report(st, symbol, row, date, effects, transitions, fills, n):
+def on_report(st, inst, symbol, row, date, effects, transitions, fills, n):
     """Fold a REPORT record into a symbol's machine; date: session date (yyyymmdd) of the report.
 
     Duplicates and stale words change nothing. A refused cancel or replace is not asked again before the next close or
@@ -427,27 +520,27 @@ def on_report(st, symbol, row, date, effects, transitions, fills, n):
     """
     intent = row["intent"]
     kind = row["kind"]
-    before_qty = st["qty"]
     purpose = row["purpose"]
     refused = kind == CANCEL_REFUSED
     if intent == st["entry"]["intent"]:
-        on_word(st, symbol, row, st["entry"], date, fills, n)
+        on_word(st, inst, symbol, row, st["entry"], date, fills, n)
     elif intent == st["leave"]["intent"]:
-        on_word(st, symbol, row, st["leave"], date, fills, n)
+        on_word(st, inst, symbol, row, st["leave"], date, fills, n)
     elif intent == st["protect"]["intent"]:
         if kind == REJECTED and st["replaced"]["status"] != SLOT_EMPTY:
             on_replace_refused(st)
             refused = True
         else:
-            on_word(st, symbol, row, st["protect"], date, fills, n)
+            on_word(st, inst, symbol, row, st["protect"], date, fills, n)
     elif intent == st["replaced"]["intent"]:
-        on_word(st, symbol, row, st["replaced"], date, fills, n)
+        on_word(st, inst, symbol, row, st["replaced"], date, fills, n)
     elif kind == FILLED:
         st["halted"] = FROZEN
         n[ALERTS] += 1
         take_fill(st, symbol, row, row["last_qty"], purpose, EXIT_NONE, 1, date, fills, n)
     elif intent > st["intent"]:
         fail(n, ERROR_UNKNOWN_ORDER, symbol)
-    settle(st, symbol, row["ts_ms"], cause_of(st, kind, purpose, before_qty), transitions, n)
+    fit_trim(st, inst)
+    settle(st, symbol, row["ts_ms"], cause_of(st, kind, purpose), transitions, n)
     if not refused:
-        drive(st, symbol, effects, n)
+        drive(st, inst, symbol, effects, n)

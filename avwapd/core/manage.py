@@ -7,7 +7,7 @@ import math
 from avwapd.compiled import compiled
 from avwapd.core.codes import EXIT_FLATTEN, EXIT_INVALIDATION, EXIT_NONE, EXIT_R1, EXIT_R2, EXIT_STOP, EXIT_TIME
 from avwapd.core.indicator import FIVE_MINUTES_MS
-from avwapd.core.price import to_ticks
+from avwapd.core.price import to_ticks, too_small
 from avwapd.core.risk import ratchet
 
 STRUCTURE_NEVER, STRUCTURE_SECOND, STRUCTURE_FIRST, KEEP = 0, 1, 2, 3
@@ -109,7 +109,8 @@ def wanted_exit(st, p, inst, sessions, bar, high, low, level):
 def take_first_target(st, p, inst, bar, high, low):
     """R1: part is to be sold, the stop goes to break-even; returns the EXIT code (R1 or none).
 
-    Everything is sold where half a lot remains nothing, or where price closed beyond break-even already.
+    Everything is sold where half a lot remains nothing, where too little for an order would be left, or where price
+    closed beyond break-even already. A part too small for an order is not sold.
     """
     side = st["side"]
     touched = high if side > 0 else low
@@ -120,12 +121,15 @@ def take_first_target(st, p, inst, bar, high, low):
     even = entry_price(st) if p["breakeven_after_r1"] else st["stop"]
     close = to_ticks(bar["close"], inst["tick"])
     tighter = side * (even - st["stop"]) > 0
-    if part == 0 or part >= st["qty"] or (tighter and side * (close - even) <= 0):
+    rest = st["qty"] - part
+    if part == 0 or rest <= 0 or too_small(inst, rest, bar["close"]) or (tighter and side * (close - even) <= 0):
         st["exit_wanted"] = EXIT_R1
-    else:
-        st["trim_qty"] = part
-        st["trim_reason"] = EXIT_R1
-        ratchet(st, side, even)
+        return EXIT_R1
+    ratchet(st, side, even)
+    if too_small(inst, part, bar["close"]):
+        return EXIT_NONE
+    st["trim_qty"] = part
+    st["trim_reason"] = EXIT_R1
     return EXIT_R1
 
 

@@ -28,6 +28,12 @@ def to_lots(quantity, lot):
 
 
 @compiled
+def too_small(inst, qty, price):
+    """True where the venue takes no order of so few lots; price: quote currency, NaN where none is known."""
+    return qty < inst["min_qty"] or qty * inst["lot"] * price < inst["min_notional"]
+
+
+@compiled
 def scaled(units, ppm):
     """units x ppm / 1,000,000 in whole units, half to even; units may be negative.
 

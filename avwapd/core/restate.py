@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 from avwapd.compiled import compiled, inlined
-from avwapd.core.codes import CAUSE_EXIT, EXIT_NONE, PURPOSE_RESTATE, PURPOSE_TRIM, SLOT_EMPTY
-from avwapd.core.machine import FILLS, cancel, close_trade, drive, settle
+from avwapd.core.codes import CAUSE_EXIT, EXIT_NONE, PURPOSE_TRIM, SLOT_EMPTY
+from avwapd.core.machine import cancel, close_trade, drive, fit_trim, note_restated, settle
 from avwapd.core.price import to_ticks
 from avwapd.core.records import MAX_ANCHORS, RING_BARS, RING_DAYS
 from avwapd.core.signal import drop_pending
@@ -106,24 +106,8 @@ def restate_position(st, symbol, inst, ts_ms, split_ratio, fills, n):
     paid = to_ticks(rest * to_ticks(st["last_close"], inst["tick"]), 1.0)
     st["qty"] = after
     st["cash"] += st["side"] * paid
-    row = fills[n[FILLS]]
-    row["ts_ms"] = ts_ms
-    row["symbol"] = symbol
-    row["intent"] = 0
-    row["trade"] = st["trade"]
-    row["purpose"] = PURPOSE_RESTATE
-    row["reason"] = EXIT_NONE
-    row["side"] = st["side"] if after >= before else -st["side"]
-    row["late"] = 0
-    row["qty"] = abs(after - before)
-    row["price"] = 0
-    row["fee"] = -st["side"] * paid
-    row["fee_lots"] = 0
-    row["held"] = after
-    row["best"] = st["best"]
-    row["worst"] = st["worst"]
-    row["initial_stop"] = st["initial_stop"]
-    n[FILLS] += 1
+    side = st["side"] if after >= before else -st["side"]
+    note_restated(st, symbol, ts_ms, EXIT_NONE, side, abs(after - before), 0, -st["side"] * paid, fills, n)
     if after == 0:
         close_trade(st, ts_ms)
 
@@ -132,6 +116,7 @@ def restate_position(st, symbol, inst, ts_ms, split_ratio, fills, n):
 def restate_symbol(w, o, symbol, ts_ms, date, price_ratio, split_ratio):
     """Fold a corporate action into one symbol."""
     st = w.states[symbol]
+    inst = w.instruments[symbol]
     drop_pending(st)
     restate_lines(st, price_ratio, split_ratio)
     restate_days(st, price_ratio, split_ratio)
@@ -148,12 +133,13 @@ def restate_symbol(w, o, symbol, ts_ms, date, price_ratio, split_ratio):
     if leaving and leave["purpose"] == PURPOSE_TRIM:
         st["trim_qty"] += leave["qty"] - leave["filled"]
     if st["qty"] > 0:
-        restate_position(st, symbol, w.instruments[symbol], ts_ms, split_ratio, o.fills, o.n)
+        restate_position(st, symbol, inst, ts_ms, split_ratio, o.fills, o.n)
+        fit_trim(st, inst)
     if leaving:
         # Yesterday's quantity must not be sold; the word that ends it drives the rest anew.
         cancel(st, symbol, leave, o.effects, o.n)
     else:
-        drive(st, symbol, o.effects, o.n)
+        drive(st, inst, symbol, o.effects, o.n)
     settle(st, symbol, ts_ms, CAUSE_EXIT, o.transitions, o.n)
 
 

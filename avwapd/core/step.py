@@ -55,6 +55,8 @@ def mark(w, symbol):
     inst = w.instruments[symbol]
     units = st["cash"]
     if st["qty"] > 0:
+        if math.isnan(st["last_close"]):
+            return  # held before the first bar
         units += st["side"] * st["qty"] * to_ticks(st["last_close"], inst["tick"])
     rate = risk.quote_rate(w.states, inst)
     if not math.isnan(rate):
@@ -344,7 +346,7 @@ def step(w, o, symbol, bar):
     if st["phase"] != FLAT:
         describe_position(st, row, skip, reason)
         if not flags & BAR_LATE:
-            machine.drive(st, symbol, o.effects, o.n)
+            machine.drive(st, inst, symbol, o.effects, o.n)
         machine.settle(st, symbol, bar["ts_ms"], CAUSE_EXIT, o.transitions, o.n)
         row["phase_after"] = st["phase"]
     if st["qty"] > 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from avwapd.config import REMOTE_MODES
 from avwapd.core.records import DECISION
 from avwapd.research.compare import FLAGS, Mismatch
 from avwapd.research.record import PRICES
 from avwapd.store.rows import RunRow
 
 ORDERED = ("intent", "qty", "limit", "skip", "gates_blocked")
+FETCH = "avwapd bars fetch, under the run's own --config; then avwapd verify again"
 FILLED = ("phase_before", "phase_after", "exit", "side", "stop", "r1", "r2")
 
 
@@ -20,10 +22,14 @@ def explain(found: Mismatch, row: RunRow) -> tuple[str, str]:
             "the journal no longer leads to the recorded rows: other code, another configuration, or an edited ledger",
             "avwapd audit",
         )
+    if found.layer == "trades" and row.mode != "replay":
+        return "what the venue said is taken from the record: its fills are not those its words lead to", "avwapd audit"
     if found.layer == "trades":
         row_of = found.live_row or found.backtest_row or {}
         when = row_of.get("exit_ts_ms", "")
         return "the venue filled an order otherwise than the fill model does", f"avwapd why {found.symbol} {when}"
+    if row.mode in REMOTE_MODES and not_archived(found):
+        return "the bars of this run are not in the archive yet: a run at a venue does not keep them there", FETCH
     if found.field in ("symbols", "engine", "bars") or not found.where:
         return _whole(found, where)
     if found.field == "row" and found.live_row is None:
@@ -42,6 +48,11 @@ def explain(found: Mismatch, row: RunRow) -> tuple[str, str]:
         return "an order before this bar was filled, or a position managed, otherwise than the fill model does", why
     assert found.field in (DECISION.names or ())
     return "another bar went into the line before this one, or the rules are of another version", why
+
+
+def not_archived(found: Mismatch) -> bool:
+    """The run decided what the archive has no bar for."""
+    return found.field in ("engine", "bars") or (found.field == "row" and found.backtest_row is None)
 
 
 def _whole(found: Mismatch, where: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from avwapd.config import Config, config_hash
+from avwapd.config import REMOTE_MODES, Config, config_hash
 from avwapd.feeds import FeedError
 from avwapd.feeds.demo import EXCHANGE as DEMO
 from avwapd.feeds.source import market_of
@@ -29,7 +29,7 @@ class Chosen:
 def choose(config: Config, row: RunRow, archive: Path) -> Chosen | None:
     """None where the run was made with another configuration; raises FeedError where the archive lacks the bars."""
     known = next((found for found in told(config, row) if config_hash(found) == row.config_hash), None)
-    meant = as_run(known or config, row)
+    meant = as_run(known or config, row, known=known is not None)
     try:
         setup = build(meant, market_of(meant, archive))
     except FeedError:
@@ -47,11 +47,12 @@ def choose(config: Config, row: RunRow, archive: Path) -> Chosen | None:
     return Chosen(meant, setup, tuple(notes))
 
 
-def as_run(config: Config, row: RunRow) -> Config:
-    """With the exchange, symbols and window of the run."""
+def as_run(config: Config, row: RunRow, *, known: bool) -> Config:
+    """With the exchange, symbols and window of the run; known: its hash is the run's, so its mode is."""
     first, last = json.loads(row.window)
     run = replace(
         config.run,
+        mode=row.mode if row.mode in REMOTE_MODES and not known else config.run.mode,
         market="demo" if config.run.market == "demo" and row.exchange == DEMO else "archive",
         exchange=row.exchange,
         timeframe=row.timeframe,
@@ -67,7 +68,9 @@ def told(config: Config, row: RunRow) -> Iterator[Config]:
     run = config.run
     first, last = json.loads(row.window)
     symbols = tuple(json.loads(row.symbols))
-    for market, exchange, timeframe, names, speed in product(
+    remote = (row.mode,) if row.mode in REMOTE_MODES else ()
+    for mode, market, exchange, timeframe, names, speed in product(
+        dict.fromkeys((run.mode, *remote)),
         dict.fromkeys((run.market, "archive")),
         dict.fromkeys((run.exchange, row.exchange)),
         dict.fromkeys((run.timeframe, row.timeframe)),
@@ -76,6 +79,7 @@ def told(config: Config, row: RunRow) -> Iterator[Config]:
     ):
         changed = replace(
             run,
+            mode=mode,
             market=market,
             exchange=exchange,
             timeframe=timeframe,

@@ -74,13 +74,29 @@ SELECT b.seq, b.ts_ms, b.symbol_id FROM bars b ORDER BY b.seq, b.symbol_id;
 SELECT c.seq, (SELECT ifnull(max(b.seq), 0) FROM bars b WHERE b.seq < c.seq AND b.flags & 11 = 0)
 FROM inputs c WHERE c.kind = 'caught_up';
 
--- Where in the engine's day an act came: after which barrier, and after how many of the venue's words since then.
--- name: events
-SELECT i.kind, i.symbol_id, i.body,
-    (SELECT ifnull(max(b.ts_ms), 0) FROM inputs b WHERE b.kind = 'bars' AND b.seq < i.seq),
-    (SELECT count(*) FROM inputs r WHERE r.kind = 'report' AND r.seq < i.seq
-        AND r.seq > (SELECT ifnull(max(b.seq), 0) FROM inputs b WHERE b.kind = 'bars' AND b.seq < i.seq))
-FROM inputs i WHERE i.kind IN ('act', 'caught_up', 'watchlist') ORDER BY i.seq;
+-- name: inputs
+SELECT kind, ts_ms, symbol_id, body FROM inputs ORDER BY seq;
+
+-- name: order_ids
+SELECT cid, symbol_id, intent FROM orders;
+
+-- What the run decided on, where the feed corrected it later.
+-- name: revised_bars
+SELECT b.ts_ms, b.symbol_id, b.open, b.high, b.low, b.close, b.volume
+FROM bars b
+WHERE b.flags & 2 = 0
+    AND EXISTS (SELECT 1 FROM revisions r WHERE r.ts_ms = b.ts_ms AND r.symbol_id = b.symbol_id AND r.kind = 'revised');
+
+-- Bars that came after their barrier was closed, and never went in.
+-- name: late_bars
+SELECT DISTINCT r.ts_ms, r.symbol_id
+FROM revisions r
+WHERE r.kind = 'late'
+    AND NOT EXISTS (SELECT 1 FROM bars b WHERE b.ts_ms = r.ts_ms AND b.symbol_id = r.symbol_id AND b.flags & 2 = 0);
+
+-- What the feed says of them now.
+-- name: newest_revisions
+SELECT ts_ms, symbol_id, open, high, low, close, volume FROM revisions ORDER BY known_ms;
 
 -- Our own word about an order carries no number of the venue's.
 -- name: refusals

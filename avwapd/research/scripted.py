@@ -1,46 +1,60 @@
 """The engine driven word by word, as the daemon drives it, with what only a run's record knows put in its place.
 
-With an empty script this gives the same bits as the engine's own loop: the books are the same compiled functions.
+With an empty script this gives the same bits as the engine's own loop: the books are the same compiled functions. Of a
+run at a remote venue every word is taken from the record; no book is asked.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avwapd.core import codes, engine, match
-from avwapd.core.codes import ACT_DRAIN, ACT_REARM, BAR_MISSING, BAR_SILENT, REJECTED
+from avwapd.core.codes import ACT_DRAIN, ACT_REARM, BAR_MISSING, BAR_SILENT, CANCEL, REJECTED
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import BAR, REPORT
 from avwapd.core.session import inside, session_at
 from avwapd.feeds.market import due
 from avwapd.feeds.world import Setup
 from avwapd.research import ResearchError
+from avwapd.store.journal import order_terms
 
 Rows = NDArray[np.void]
 Key = tuple[int, int]
-CAUGHT_UP, LISTED = -1, -2  # the kinds of an Event that is no act
+Values = tuple[float, float, float, float, float]  # open, high, low, close, volume
+PRICES = ("open", "high", "low", "close", "volume")
+CAUGHT_UP, LISTED, HEARD, REFUSED, ADJUSTED, RESTATED = -1, -2, -3, -4, -5, -6  # the kinds of an Event that is no act
+OF_THE_VENUE = (HEARD, REFUSED, ADJUSTED, RESTATED)
 ALL = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An act, a list of the scan, or the end of a catch-up.
+    """An act, a list of the scan, the end of a catch-up; of a remote venue also its words, adjustments, restatements.
 
-    It came after the barrier of `after_ms`, and so many words of the venue since then. rows: WATCH records of a list.
+    It came after the barrier of `after_ms`, after so many older barriers since that one (a missing bar that came at
+    last), and so many words of the venue since then. rows: WATCH records of a list, the REPORT record of a word (its
+    purpose and side are known when it is heard), ACTION records; change: lots, ticks, units of an adjustment.
     """
 
     after_ms: int  # 0: before the first
     words: int
-    kind: int  # codes.ACT_*, CAUGHT_UP or LISTED
+    kind: int  # codes.ACT_*, CAUGHT_UP, LISTED, …
     symbol: int = ALL
     freeze: bool = False
     rows: Rows | None = None
+    turned_back: int = 0
+    ts_ms: int = 0
+    change: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        return self.after_ms, self.turned_back, self.words
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ class Script:
     flags: marks to set (late, cadence, retry); missing: intervals whose bar could not be had; order: where the barriers
     were not simply the bars of one ts_ms, all of them in turn as (ts_ms, symbols), a missing bar that came at last a
     second time; refusals: orders that never reached the venue, and the word about them; unheard: requests the venue
-    never said a word about, in doubt at the end of the record.
+    never said a word about, in doubt at the end of the record. remote: the venue's words are events, no book is asked;
+    corrected: the values that were decided on, of bars the feed corrected later; too_late: bars that never went in.
     """
 
     flags: dict[Key, int] = field(default_factory=dict)
@@ -59,28 +74,51 @@ class Script:
     events: tuple[Event, ...] = ()
     refusals: dict[Key, int] = field(default_factory=dict)
     unheard: frozenset[Key] = frozenset()
+    remote: bool = False
+    corrected: dict[Key, Values] = field(default_factory=dict)
+    too_late: frozenset[Key] = frozenset()
 
     @property
     def empty(self) -> bool:
-        return not self.taken
+        return not (self.remote or self.taken)
 
     @property
     def taken(self) -> dict[str, int]:
         """How many of each kind are in it, the absent left out."""
-        ends, lists = (sum(event.kind == kind for event in self.events) for kind in (CAUGHT_UP, LISTED))
+        kinds = Counter(event.kind for event in self.events)
         late = sum(1 for flags in self.flags.values() if flags & codes.BAR_LATE)
         counts = {
             "late marks": late,
             "other marks": len(self.flags) - late,
             "failed intervals": len(self.missing),
             "barriers": len(self.order),
-            "acts": len(self.events) - ends - lists,
-            "ends of catch-up": ends,
-            "watchlist versions": lists,
-            "orders refused before the venue": len(self.refusals),
+            "acts": sum(count for kind, count in kinds.items() if kind >= 0),
+            "ends of catch-up": kinds[CAUGHT_UP],
+            "watchlist versions": kinds[LISTED],
+            "orders refused before the venue": len(self.refusals) + kinds[REFUSED],
             "requests in doubt": len(self.unheard),
+            "reports of the venue": kinds[HEARD],
+            "adjustments": kinds[ADJUSTED],
+            "restatements": kinds[RESTATED],
+            "bars corrected later": len(self.corrected),
+            "bars that came too late": len(self.too_late),
         }
         return {name: count for name, count in counts.items() if count}
+
+    def at_the_fill_model(self) -> Script:
+        """The same marks, acts and lists, but the simulated books answer, and every bar is as the archive has it."""
+        events = tuple(replace(event, words=0) for event in self.events if event.kind not in OF_THE_VENUE)
+        return replace(self, events=events, remote=False, corrected={}, too_late=frozenset())
+
+
+class Stopped(ResearchError):
+    """The engine met what cannot be.
+
+    parts: (decisions, effects, transitions, fills) up to there; newest_ms: the last barrier that it took whole.
+    """
+
+    parts: tuple[Rows, Rows, Rows, Rows]
+    newest_ms: int
 
 
 class Books:
@@ -154,22 +192,27 @@ class Driver:
         self._events = deque(script.events)
         self._actions = setup.market.actions
         self._first_ms = 0
-        self._newest_ms = 0
+        self.newest_ms = 0
+        self._turned_back = 0  # older barriers since the newest
         self._words = 0  # since the last barrier
         self._asked: deque[Any] = deque()
+        self._terms: dict[tuple[int, int], tuple[int, int]] = {}  # of a remote venue's orders: purpose, side
         self.kept: tuple[list[Rows], ...] = ([], [], [], [])
 
     def run(self, barriers: Iterable[Rows]) -> None:
         self._happen()
         self._pump([])
         for bars in barriers:
-            self._restate(int(bars[0]["ts_ms"]))
-            self._pump(self._books.open(bars))
-            self._books.close()
+            ts_ms = int(bars[0]["ts_ms"])
+            if not self._script.remote:
+                self._restate(ts_ms)
+                self._pump(self._books.open(bars))
+                self._books.close()
             self._out.n[:] = 0
             engine.step_many(self._world, self._out, bars)
             self._take()
-            self._newest_ms = max(self._newest_ms, int(bars[0]["ts_ms"]))
+            self._turned_back = 0 if ts_ms > self.newest_ms else self._turned_back + 1
+            self.newest_ms = max(self.newest_ms, ts_ms)
             self._words = 0
             self._happen()
             self._pump([])
@@ -206,19 +249,35 @@ class Driver:
 
     def _happen(self) -> None:
         """The events whose place in the record is here."""
-        while self._events and (self._events[0].after_ms, self._events[0].words) <= (self._newest_ms, self._words):
+        while self._events and self._events[0].place <= (self.newest_ms, self._turned_back, self._words):
             event = self._events.popleft()
             self._out.n[:] = 0
             if event.kind == CAUGHT_UP:
                 engine.caught_up(self._world, self._out)
             elif event.kind == LISTED:
                 engine.watch(self._world, event.rows)
+            elif event.kind in OF_THE_VENUE:
+                self._follow(event)
             elif event.kind in (ACT_REARM, ACT_DRAIN) or event.symbol != ALL:
                 engine.act(self._world, self._out, event.symbol, event.kind, event.freeze)
             else:
                 for symbol in range(len(self._world.states)):
                     engine.act(self._world, self._out, symbol, event.kind, event.freeze)
             self._take()
+
+    def _follow(self, event: Event) -> None:
+        """What a remote venue said or made necessary, as the run folded it."""
+        if event.kind == ADJUSTED:
+            engine.adjust(self._world, self._out, event.symbol, event.ts_ms, *event.change)
+            return
+        assert event.rows is not None
+        if event.kind == RESTATED:
+            engine.restate(self._world, self._out, event.ts_ms, event.rows)
+            return
+        word = event.rows[0].copy()
+        symbol, intent = int(word["symbol"]), int(word["intent"])
+        word["purpose"], word["side"] = order_terms(self._world.states[symbol], intent, self._terms, symbol)
+        engine.report(self._world, self._out, word)
 
     def _take(self) -> None:
         """Keep what the engine said; queue what it asks of the venue."""
@@ -227,13 +286,19 @@ class Driver:
             symbol = int(n[ERROR_SYMBOL])
             name = self._symbols[symbol] if 0 <= symbol < len(self._symbols) else "portfolio"
             what = f"the engine stopped: {codes.ERRORS[int(n[ERROR])]}"
-            raise ResearchError(what, f"{name}, after ts_ms {self._newest_ms}", "avwapd bars check")
+            raise ResearchError(what, f"{name}, after ts_ms {self.newest_ms}", "avwapd bars check")
         counts = (n[DECISIONS], n[EFFECTS], n[TRANSITIONS], n[FILLS])
         for kept, rows, count in zip(self.kept, out[:4], counts, strict=True):
             if count:
                 kept.append(rows[:count].copy())
-        if n[EFFECTS]:
+        if n[EFFECTS] and not self._script.remote:
             self._asked.extend(self.kept[1][-1])
+        elif n[EFFECTS]:
+            self._terms |= {
+                (int(effect["symbol"]), int(effect["intent"])): (int(effect["purpose"]), int(effect["side"]))
+                for effect in self.kept[1][-1]
+                if effect["kind"] != CANCEL
+            }
 
 
 def refusal(effect: Any, kind: int = REJECTED) -> Any:
@@ -246,14 +311,34 @@ def refusal(effect: Any, kind: int = REJECTED) -> Any:
 
 
 def drive(setup: Setup, world: engine.World, bars: Rows, script: Script) -> tuple[Rows, Rows, Rows, Rows]:
-    """(decisions, effects, transitions, fills) of `bars` under `script`."""
+    """(decisions, effects, transitions, fills) of `bars` under `script`. Raises Stopped."""
     driver = Driver(setup, world, script)
-    driver.run(barriers_of(bars, script))
+    try:
+        driver.run(barriers_of(bars, script))
+    except ResearchError as error:
+        stopped = Stopped(error.what, error.where, error.next_step)
+        stopped.parts, stopped.newest_ms = collected(driver), driver.newest_ms
+        raise stopped from error
+    return collected(driver)
+
+
+def collected(driver: Driver) -> tuple[Rows, Rows, Rows, Rows]:
     empty = engine.new_output(0, 0)
     decisions, effects, transitions, fills = (
         np.concatenate([none, *kept]) for none, kept in zip(empty[:4], driver.kept, strict=True)
     )
     return decisions, effects, transitions, fills
+
+
+def as_fed(bars: Rows, values: Mapping[Key, Values], absent: Collection[Key] = ()) -> Rows:
+    """A copy of `bars` with other open, high, low, close and volume for some, and without others."""
+    rows = np.array(bars)
+    index = {key: i for i, key in enumerate(zip(rows["ts_ms"].tolist(), rows["symbol"].tolist(), strict=True))}
+    for key in values.keys() & index.keys():
+        for name, value in zip(PRICES, values[key], strict=True):
+            rows[name][index[key]] = value
+    gone = sorted(index[key] for key in index.keys() & set(absent))
+    return np.delete(rows, gone) if gone else rows
 
 
 def barriers_of(bars: Rows, script: Script) -> Iterator[Rows]:
@@ -302,6 +387,8 @@ def gathered(rows: Rows, index: dict[Key, int], script: Script) -> Iterator[Rows
 
 def missing_row(key: Key) -> Any:
     """The interval passed and the feed had failed."""
-    row = np.full(1, np.nan, BAR)
+    row = np.zeros(1, BAR)
+    for name in PRICES:
+        row[name] = np.nan
     row["ts_ms"], row["symbol"], row["flags"] = *key, BAR_MISSING
     return row[0]

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
+from typing import Any
+
+import numpy as np
 
 from avwapd.core import codes
 from avwapd.core.codes import BAR_CADENCE, BAR_LATE, BAR_MISSING, BAR_RETRY
+from avwapd.core.records import ACTION, REPORT
 from avwapd.research.record import Record
-from avwapd.research.scripted import ALL, CAUGHT_UP, LISTED, Event, Key, Script
+from avwapd.research.scripted import (
+    ADJUSTED,
+    ALL,
+    CAUGHT_UP,
+    HEARD,
+    LISTED,
+    OF_THE_VENUE,
+    REFUSED,
+    RESTATED,
+    Event,
+    Key,
+    Script,
+)
 from avwapd.store.watchlist import of_body, records
 
+Orders = Mapping[str, tuple[int, int]]  # order id -> symbol, intent
 
-def script_of(record: Record, *, embedded: bool) -> Script:
-    """The script of a run. embedded: a replay whose feed has no outages, so that it has no mark to explain."""
+
+def script_of(record: Record, *, embedded: bool, remote: bool = False) -> Script:
+    """The script of a run. embedded: a replay whose feed has no outages, so that it has no mark to explain.
+
+    remote: at a venue across a network; its words, adjustments and restatements are taken as they came.
+    """
     flags: dict[Key, int] = {}
     missing: set[Key] = set()
     after_downtime = record.ask("catch_ups").fetchall()
@@ -31,10 +54,18 @@ def script_of(record: Record, *, embedded: bool) -> Script:
         flags=flags,
         missing=frozenset(missing),
         order=() if embedded else order_of(record),
-        events=tuple(events_of(record)),
-        refusals={(symbol, intent): codes.REPORTS.index(kind) for symbol, intent, kind in record.ask("refusals")},
-        unheard=frozenset((symbol, intent) for symbol, intent in record.ask("unheard")),
+        events=tuple(events_of(record, remote=remote)),
+        refusals={} if remote else refusals_of(record),
+        unheard=frozenset() if remote else frozenset((symbol, intent) for symbol, intent in record.ask("unheard")),
+        remote=remote,
+        corrected={(row[0], row[1]): row[2:] for row in record.ask("revised_bars")},
+        too_late=frozenset((ts_ms, symbol) for ts_ms, symbol in record.ask("late_bars")),
     )
+
+
+def refusals_of(record: Record) -> dict[Key, int]:
+    """Orders that never reached the venue, and the word about them."""
+    return {(symbol, intent): codes.REPORTS.index(kind) for symbol, intent, kind in record.ask("refusals")}
 
 
 def order_of(record: Record) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -45,18 +76,54 @@ def order_of(record: Record) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple((ts_ms, tuple(row[2] for row in bars)) for (_, ts_ms), bars in rows)
 
 
-def events_of(record: Record) -> list[Event]:
-    """Acts, lists and ends of catch-ups in their places."""
-    found = []
-    for kind, symbol, body, after_ms, words in record.ask("events"):
-        if kind == "caught_up":
-            found.append(Event(after_ms, words, CAUGHT_UP))
-        elif kind == "watchlist":
-            listed = of_body(body)
-            rows, _ = records(listed.rows, listed.scan_date, record.symbols)
-            found.append(Event(after_ms, words, LISTED, rows=rows))
-        else:
-            act = json.loads(body)
-            where = ALL if symbol is None else symbol
-            found.append(Event(after_ms, words, codes.ACTS.index(act["kind"]), where, bool(act["freeze"])))
-    return found
+def events_of(record: Record, *, remote: bool) -> Iterator[Event]:
+    """Acts, lists and ends of catch-ups in their places; at a remote venue also whatever came from there."""
+    orders = {cid: (symbol, intent) for cid, symbol, intent in record.ask("order_ids")}
+    newest_ms = turned_back = words = 0
+    for kind, ts_ms, symbol, body in record.ask("inputs"):
+        if kind == "bars":
+            turned_back = 0 if ts_ms > newest_ms else turned_back + 1
+            newest_ms, words = max(newest_ms, ts_ms), 0
+            continue
+        if kind == "report" and not remote:
+            words += 1
+            continue
+        event = event_of(record, orders, kind, ts_ms, symbol, body)
+        if event is not None and (remote or event.kind not in OF_THE_VENUE):
+            yield replace(event, after_ms=newest_ms, turned_back=turned_back, words=words)
+
+
+def event_of(record: Record, orders: Orders, kind: str, ts_ms: int, symbol: int | None, body: str) -> Event | None:
+    """One input, without its place; None for a word about no order of ours, which only moved the cursor."""
+    where = ALL if symbol is None else symbol
+    if kind == "caught_up":
+        return Event(0, 0, CAUGHT_UP)
+    if kind == "watchlist":
+        listed = of_body(body)
+        rows, _ = records(listed.rows, listed.scan_date, record.symbols)
+        return Event(0, 0, LISTED, rows=rows)
+    if kind == "restate":
+        actions = [(ts_ms, *row) for row in json.loads(body)]
+        return Event(0, 0, RESTATED, rows=np.array(actions, ACTION), ts_ms=ts_ms)
+    told = json.loads(body)
+    if kind == "adjust":
+        change = (told["qty"], told["price_ticks"], told["fee_units"])
+        return Event(0, 0, ADJUSTED, where, ts_ms=ts_ms, change=change)
+    if kind == "report":
+        if told["cid"] not in orders:
+            return None
+        return Event(0, 0, HEARD if told["number"] else REFUSED, rows=word_of(told, orders))
+    return Event(0, 0, codes.ACTS.index(told["kind"]), where, bool(told["freeze"]))
+
+
+def word_of(told: Mapping[str, Any], orders: Orders) -> Any:
+    """The REPORT record of a journaled word; purpose and side are not in it."""
+    rows = np.zeros(1, REPORT)
+    row = rows[0]
+    symbol, intent = orders[told["cid"]]
+    row["ts_ms"], row["symbol"], row["intent"] = told["ts_ms"], symbol, intent
+    row["ref"] = orders.get(told["ref_cid"], (symbol, 0))[1]
+    row["kind"], row["final"] = codes.REPORTS.index(told["kind"]), told["final"]
+    row["cum_qty"], row["last_qty"], row["price"] = told["cum_qty"], told["last_qty"], told["price_ticks"]
+    row["fee"], row["fee_lots"] = told["fee_units"], told["fee_lots"]
+    return rows

@@ -1,7 +1,8 @@
 """Round trips out of fills: one row for each order that took a position down, in exact money.
 
 The same function reads a backtest's fills and a ledger's. Money is counted in whole units (tick x lot) and only then
-written as decimals, so that the rows of a trade add up to what it earned.
+written as decimals, so that the rows of a trade add up to what it earned. Where a position follows the venue, what
+other hands bought is part of the entry and what they sold a leg; what was written off as dust closes the leg before it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from avwapd.core import codes
-from avwapd.core.codes import PURPOSE_ENTRY, PURPOSE_RESTATE
+from avwapd.core.codes import CAUSE_ADJUSTED, CAUSES, EXIT_NONE, PURPOSE_ENTRY, PURPOSE_RESTATE
 
 SIGNIFICANT = 12  # decimals of a quotient that does not end
 
@@ -69,11 +70,13 @@ class _Round:
     ts_ms: int
     intent: int
     stop: int
-    qty: int = 0
+    adopted: bool  # no entry of ours began it
+    qty: Fraction = Fraction(0)
     cost: int = 0
     fee: int = 0
     scale: Fraction = Fraction(1)
-    legs: dict[int, _Leg] = field(default_factory=dict)
+    legs: dict[int, _Leg] = field(default_factory=dict)  # by intent; those of other hands by negative numbers
+    last: _Leg | None = None
 
 
 def trades(
@@ -96,7 +99,8 @@ def trades(
     found: list[Trade] = []
     for (symbol, number), trip in rounds.items():
         inst = instruments[symbol]
-        reason = (setups or {}).get((symbol, trip.intent), "") or codes.PURPOSES[PURPOSE_ENTRY]
+        begun = CAUSES[CAUSE_ADJUSTED] if trip.adopted else codes.PURPOSES[PURPOSE_ENTRY]
+        reason = (setups or {}).get((symbol, trip.intent), "") or begun
         head = (exchange, symbols[symbol], timeframe, number)
         found += _rows(trip, head, Decimal(inst["tick"]), Decimal(inst["lot"]), reason, str(inst["quote"]))
     return sorted(found, key=lambda t: (t.exit_ts_ms, t.symbol, t.trade, t.leg))
@@ -113,29 +117,38 @@ def _take(rounds: dict[tuple[int, int], _Round], row: Any) -> None:
     symbol, number = int(row["symbol"]), int(row["trade"])
     side, qty, price, fee = int(row["side"]), int(row["qty"]), int(row["price"]), int(row["fee"])
     trip = rounds.get((symbol, number))
+    restated = row["purpose"] == PURPOSE_RESTATE
+    adjusted = restated and row["reason"] != EXIT_NONE
     entry = row["purpose"] == PURPOSE_ENTRY
     if trip is None:
         begun = int(row["intent"]) if entry else 0
-        trip = _Round(side if entry else -side, int(row["ts_ms"]), begun, int(row["initial_stop"]))
+        adopted = adjusted and int(row["held"]) == qty
+        trip = _Round(side if entry or adopted else -side, int(row["ts_ms"]), begun, int(row["initial_stop"]), adopted)
         rounds[symbol, number] = trip
-    if entry:
-        trip.qty += qty
+    if entry or (adjusted and side == trip.side):
+        trip.qty += qty / trip.scale
         trip.cost += price * qty
         trip.fee += fee
         return
-    if row["purpose"] == PURPOSE_RESTATE:
+    if restated and not adjusted:
         after = int(row["held"])
         before = after - side * trip.side * qty
         trip.scale *= Fraction(after, before)
         trip.fee += fee  # paid for what made no whole lot
         return
-    leg = trip.legs.setdefault(int(row["intent"]), _Leg(int(row["intent"]), int(row["reason"]), trip.scale))
+    if adjusted and price == 0 and trip.last is not None:
+        trip.last.closes = row["held"] == 0
+        return
+    intent = int(row["intent"]) or -len(trip.legs) - 1
+    leg = trip.legs.setdefault(intent, _Leg(intent, int(row["reason"]), trip.scale))
+    trip.last = leg
     leg.ts_ms = int(row["ts_ms"])
     leg.qty += qty
     leg.cost += price * qty
     leg.fee += fee
     leg.best, leg.worst = int(row["best"]), int(row["worst"])
-    leg.prices.append(price)
+    if price:
+        leg.prices.append(price)
     leg.closes = row["held"] == 0
 
 
@@ -181,7 +194,7 @@ def _rows(
         )
 
 
-def _share(amount: int, part: Fraction, whole: int) -> int:
+def _share(amount: int, part: Fraction, whole: Fraction) -> int:
     """amount x part / whole in whole units, half to even."""
     return round(amount * part / whole)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from avwapd.config import Config, config_hash
+from avwapd.config import REMOTE_MODES, Config, config_hash
 from avwapd.feeds import FeedError
 from avwapd.feeds.world import Setup
 from avwapd.research import Incomparable, ResearchError, compare
@@ -19,6 +19,8 @@ from avwapd.research.compare import Mismatch, Side
 from avwapd.research.identity import Chosen, choose
 from avwapd.research.output import run_id
 from avwapd.research.record import EVER, Record
+from avwapd.research.revised import would_have_changed
+from avwapd.research.scripted import Script, Stopped, as_fed
 from avwapd.research.takeover import script_of
 from avwapd.research.trades import Trade, setups_of, trades
 from avwapd.research.wide import aligned
@@ -100,18 +102,26 @@ def _layers(record: Record, row: RunRow, chosen: Chosen, report: Report, first_m
     # The archive may hold bars of the asked window that the run never decided.
     begin_ms, end_ms = max(first_ms, lowest), min(last_ms, highest)
     report.overlap = (begin_ms, end_ms)
-    script = script_of(record, embedded=row.mode == "replay")
+    remote = row.mode in REMOTE_MODES
+    script = script_of(record, embedded=row.mode == "replay", remote=remote)
     report.taken = script.taken
-    bars, begin = history(record, chosen.setup, lowest, end_ms)
+    archived, archived_begin = history(record, chosen.setup, lowest, end_ms)
+    if remote and archived_begin >= len(archived):
+        report.mismatch = said("bars", f"decided from {lowest} on", "the archive ends before that")
+        return
+    bars, begin = fed(archived, archived_begin, script)
+    decided = deciding(warm_bars(bars, 0, len(bars), begin), chosen.setup)
     try:
         result = replay(chosen.setup, bars, begin, script=script)
     except ResearchError as error:
-        report.mismatch = said("engine", "ran", f"{error.what} ({error.where})")
+        report.mismatch = _before(error, record, decided, report, begin_ms, end_ms)
+        report.mismatch = report.mismatch or said("engine", "ran", f"{error.what} ({error.where})")
         return
-    decided = deciding(warm_bars(bars, 0, len(bars), begin), chosen.setup)
-    report.mismatch = _decisions(record, result, decided, report, begin_ms, end_ms)
+    report.mismatch = _decisions(record, result.decisions, decided, report, begin_ms, end_ms)
     if report.mismatch is None:
         report.mismatch = _trades(record, chosen.setup, result, report, begin_ms, end_ms)
+    if script.corrected or script.too_late:
+        report.notes += would_have_changed(record, chosen.setup, script, (bars, begin), (archived, archived_begin))
     if report.mismatch is None:
         config = chosen.config.run
         names = {"account": config.account, "strategy": config.strategy}
@@ -127,13 +137,32 @@ def history(record: Record, setup: Setup, decided_ms: int, end_ms: int) -> tuple
     return setup.market.bars[first : int(np.searchsorted(times, end_ms, side="right"))], begin - first
 
 
+def fed(bars: Any, begin: int, script: Script) -> tuple[Any, int]:
+    """The bars as the run had them: before a correction, without those that came too late."""
+    if not (script.corrected or script.too_late):
+        return bars, begin
+    began_ms = int(bars["ts_ms"][begin]) if begin < len(bars) else 2**62
+    rows = as_fed(bars, script.corrected, script.too_late)
+    return rows, int(np.searchsorted(rows["ts_ms"], began_ms))
+
+
+def _before(
+    error: ResearchError, record: Record, decided: Any, report: Report, begin_ms: int, end_ms: int
+) -> Mismatch | None:
+    """The first decision that differs before the engine stopped: what went wrong there led to it."""
+    if not isinstance(error, Stopped):
+        return None
+    return _decisions(record, error.parts[0], decided, report, begin_ms, min(end_ms, error.newest_ms))
+
+
 def _decisions(
-    record: Record, result: Result, decided: Any, report: Report, begin_ms: int, end_ms: int
+    record: Record, decisions: Any, decided: Any, report: Report, begin_ms: int, end_ms: int
 ) -> Mismatch | None:
     parts = list(record.pieces(begin_ms, end_ms))
+    if not parts:
+        return None
     live = Side(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
-    order = np.lexsort((result.decisions["symbol"], result.decisions["ts_ms"]))
-    decisions = result.decisions[order]
+    decisions = decisions[np.lexsort((decisions["symbol"], decisions["ts_ms"]))]
     backtest = Side(decisions, aligned(decisions, decided)).between(begin_ms, end_ms)
     report.compared["decisions"] = len(live.decisions)
     return compare.decisions_differ(compare.blank_missing(live), compare.blank_missing(backtest), record.symbols)
@@ -145,7 +174,9 @@ def _trades(
     """Round trips that ended in the window."""
     fills = record.fills()
     live = _ended(record, fills[fills["ts_ms"] <= end_ms], setup, record.setups(), begin_ms)
-    backtest = _ended(record, result.fills, setup, setups_of(result.decisions), begin_ms)
+    backtest = _ended(
+        record, result.fills[result.fills["ts_ms"] <= end_ms], setup, setups_of(result.decisions), begin_ms
+    )
     report.compared["trades"] = len(live)
     found = compare.trades_differ(live, backtest)
     if found is None and not live:

@@ -68,9 +68,29 @@ WHERE b.ts_ms >= :since_ms AND i.seq IS NULL;
 SELECT 'symbol_id ' || symbol_id, count(*) || ' outbox rows for ' || max(intent) || ' intents'
 FROM outbox GROUP BY symbol_id HAVING count(*) <> max(intent);
 
+-- What is restated comes of a split or of an adjustment; what a report leaves too small for any order is written off.
 -- name: i3_fill_without_report
 SELECT f.exec_id, 'booked by input ' || f.seq || ', which is no ' || iif(f.purpose = 'restate', f.purpose, 'report')
-FROM fills f LEFT JOIN inputs i ON i.seq = f.seq WHERE i.kind IS NOT iif(f.purpose = 'restate', f.purpose, 'report');
+FROM fills f LEFT JOIN inputs i ON i.seq = f.seq
+WHERE i.kind IS NULL OR NOT iif(f.purpose = 'restate',
+    i.kind IN ('restate', 'adjust') OR (i.kind = 'report' AND f.price_ticks = 0), i.kind = 'report');
+
+-- An adjustment is booked whole: quantity, price and fee, under its own execution id (through zero in two rows).
+-- name: i3_adjustment_not_booked
+SELECT 'input ' || i.seq, 'adjusts by ' || json_extract(i.body, '$.qty') || ' at '
+    || json_extract(i.body, '$.price_ticks') || ', its fills say '
+    || ifnull(sum(iif(f.side = 'buy', f.qty, -f.qty)), 0) || ' at ' || ifnull(min(f.price_ticks), 0)
+FROM inputs i LEFT JOIN fills f ON f.seq = i.seq AND f.exec_id NOT LIKE 'dust-%'
+WHERE i.kind = 'adjust'
+GROUP BY i.seq
+HAVING sum(iif(f.side = 'buy', f.qty, -f.qty)) IS NOT json_extract(i.body, '$.qty')
+    OR min(f.price_ticks) IS NOT json_extract(i.body, '$.price_ticks') OR min(f.price_ticks) <> max(f.price_ticks)
+    OR sum(f.fee_units) IS NOT json_extract(i.body, '$.fee_units')
+    OR min(f.exec_id) IS NOT json_extract(i.body, '$.exec_id');
+
+-- name: i3_adjustment_unexplained
+SELECT 'input ' || seq, 'an adjustment without a reason'
+FROM inputs WHERE kind = 'adjust' AND ifnull(json_extract(body, '$.reason'), '') = '';
 
 -- name: i3_watchlist_without_input
 SELECT 'watchlist ' || w.seq || '/' || w.rank, 'no list ' || w.version || ' of ' || w.scan_date || ' came with that input'
@@ -138,12 +158,18 @@ SELECT 'symbol_id ' || p.symbol_id,
     'entry cost ' || p.entry_cost || ' for ' || p.entry_qty || ', fills say '
     || ifnull(sum(f.qty * f.price_ticks), 0) || ' for ' || ifnull(sum(f.qty), 0)
 FROM positions p
-LEFT JOIN fills f ON f.symbol_id = p.symbol_id AND f.trade = p.trade AND f.purpose = 'entry'
+LEFT JOIN (
+    SELECT f.*, i.kind = 'adjust' AS adjusts FROM fills f LEFT JOIN inputs i ON i.seq = f.seq
+) f ON f.symbol_id = p.symbol_id AND f.trade = p.trade
+    AND (f.purpose = 'entry' OR (f.adjusts AND f.side = iif(p.side = 'long', 'buy', 'sell')))
 WHERE p.qty > 0
 GROUP BY p.symbol_id
 HAVING p.entry_cost <> ifnull(sum(f.qty * f.price_ticks), 0)
     OR (p.entry_qty <> ifnull(sum(f.qty), 0) -- a split leaves what was paid and changes the count
-        AND NOT EXISTS (SELECT 1 FROM fills r WHERE r.symbol_id = p.symbol_id AND r.trade = p.trade AND r.purpose = 'restate'));
+        AND NOT EXISTS (
+            SELECT 1 FROM fills r JOIN inputs i ON i.seq = r.seq
+            WHERE r.symbol_id = p.symbol_id AND r.trade = p.trade AND i.kind = 'restate'
+        ));
 
 -- ----------------------------------------------------------- I5: each closed bar is decided once, in its turn
 
@@ -193,6 +219,7 @@ WHERE o.purpose = 'entry' AND o.qty IS NOT d.qty;
 -- ------------------------------------------------------------------------------------- I8: no exit beyond zero
 
 -- An order that a replace names is counted once: as itself while the replace is only asked for, then as the replace.
+-- Orders older than an adjustment are of another position: they are being changed, or a human was called.
 -- name: i8_reduce_beyond_position
 SELECT 'symbol_id ' || o.symbol_id, 'live exits of ' || sum(o.qty - o.filled_qty) || ', held ' || ifnull(p.qty, 0)
 FROM orders o
@@ -204,6 +231,9 @@ WHERE o.purpose <> 'entry' AND x.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTI
         SELECT 1 FROM outbox r
         WHERE r.symbol_id = o.symbol_id AND r.kind = 'replace' AND r.ref_intent = o.intent
             AND r.state IN ('ACKED', 'PARTIAL')
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM inputs a WHERE a.kind = 'adjust' AND a.symbol_id = o.symbol_id AND a.seq > x.created_seq
     )
 GROUP BY o.symbol_id
 HAVING sum(o.qty - o.filled_qty) > ifnull(p.qty, 0);
@@ -218,7 +248,7 @@ FROM (
         FROM fills
     )
 )
-WHERE purpose <> 'entry' AND held * (held - moved) < 0;
+WHERE purpose NOT IN ('entry', 'restate') AND held * (held - moved) < 0;
 
 -- -------------------------------------------------------------------------- I10: machines move by their table
 
@@ -227,7 +257,7 @@ SELECT 'transition ' || seq || '/' || n, before || ' -> ' || after || ' (' || ca
 FROM transitions
 WHERE symbol_id >= 0
     AND NOT (before = after AND cause IN ('halt', 'resume'))
-    AND NOT (before = 'FLAT' AND after = 'OPEN' AND cause = 'late_fill')
+    AND NOT (before = 'FLAT' AND after = 'OPEN' AND cause IN ('late_fill', 'adjusted', 'stopped', 'closed')) -- the latter: of an exit that was over
     AND (before, after) NOT IN (VALUES
         ('FLAT', 'ENTERING'), ('ENTERING', 'FLAT'), ('ENTERING', 'OPEN'), ('ENTERING', 'EXITING'),
         ('OPEN', 'EXITING'), ('OPEN', 'FLAT'), ('EXITING', 'FLAT'), ('EXITING', 'OPEN'));

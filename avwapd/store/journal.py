@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from avwapd.core import codes, engine, records
-from avwapd.core.codes import CANCEL, PURPOSE_ENTRY
-from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
+from avwapd.core.codes import CANCEL, PURPOSE_ENTRY, PURPOSE_RESTATE
+from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, FROZEN, TRANSITIONS
 from avwapd.core.records import REPORT
 from avwapd.store import StoreError, VenueUnknown
 from avwapd.store.ids import client_id, is_ours
@@ -26,12 +26,22 @@ from avwapd.store.snapshot import head_of, layout, packed
 from avwapd.store.watchlist import Listed, Watchlist, of_body
 from avwapd.store.watchlist import records as watch_records
 
-FILL_QTY = (records.FILL.names or ()).index("qty")
+FILL_QTY, FILL_PURPOSE, FILL_HELD = ((records.FILL.names or ()).index(name) for name in ("qty", "purpose", "held"))
 
 RULES_VERSION = "1"
 WORD_FIELDS = ("number", "ts_ms", "cid", "ref_cid", "venue_id", "kind", "exec_id", "final", "cum_qty", "last_qty",
                "price_ticks", "fee_units", "fee_lots")  # fmt: skip
+ADJUSTMENT = ("qty", "price_ticks", "fee_units", "exec_id", "reason")
 ALL = -1  # the symbol of an act that means every symbol
+Terms = tuple[int, int]  # of an order: purpose, side
+
+
+def order_terms(state: Any, intent: int, known: Mapping[tuple[int, int], Terms], symbol: int) -> Terms:
+    """(purpose, side) of an order: from its slot while a machine remembers it, else as it was sent; unknown is 0, 0."""
+    for slot in ("entry", "protect", "leave", "replaced"):
+        if state[slot]["intent"] == intent:
+            return int(state[slot]["purpose"]), int(state[slot]["side"])
+    return known.get((symbol, intent), (0, 0))
 
 
 class EngineStopped(StoreError):
@@ -58,6 +68,22 @@ class Act:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """An explicit row that makes a position follow the venue's truth: a hand edit adopted, a busted execution undone.
+
+    qty: signed lots to add to the signed position, never 0; price_ticks and fee_units: what they were paid at; exec_id:
+    unique in the ledger; reason: for people, not empty.
+    """
+
+    symbol: int
+    qty: int
+    price_ticks: int
+    fee_units: int
+    exec_id: str
+    reason: str
+
+
 class Journal:
     """The engine with its memory of what was said. Synchronous; one owner."""
 
@@ -72,6 +98,7 @@ class Journal:
         self.listed: Listed | None = None
         self.orders: dict[str, tuple[int, int]] = {}  # cid -> symbol, intent
         self.cids: dict[tuple[int, int], str] = {}
+        self.terms: dict[tuple[int, int], Terms] = {}  # symbol, intent -> what a fill that comes much later is of
         self.canceling: dict[tuple[int, int], int] = {}  # order -> the cancel request about it
         self.out = engine.new_output(symbols, 64 * symbols)
         self._anchored = world.states["avwap"]["anchor_ms"].copy()
@@ -151,6 +178,21 @@ class Journal:
         rows.fills = [(f"restate-{fill[1]}-{ts_ms}", fill[FILL_QTY], *fill) for fill in rows.fills]
         return rows
 
+    def adjust(self, change: Adjustment, ts_ms: int) -> StepRows:
+        """The position becomes what the venue says it is; orders follow it. ts_ms: market time.
+
+        Raises ValueError for one that changes nothing or that nobody explains.
+        """
+        known = 0 <= change.symbol < len(self.world.states)
+        if not (known and change.qty and change.exec_id and change.reason):
+            raise ValueError(f"an adjustment needs a symbol, a quantity, an exec_id and a reason: {change}")
+        self._begin()
+        engine.adjust(self.world, self.out, change.symbol, ts_ms, change.qty, change.price_ticks, change.fee_units)
+        fields = {name: getattr(change, name) for name in ADJUSTMENT}
+        rows = self._rows("adjust", ts_ms, change.symbol, json.dumps(fields, separators=(",", ":")))
+        rows.fills = self._booked(rows, change.exec_id, 0)
+        return rows
+
     def caught_up(self) -> StepRows:
         """The last missed bar is folded."""
         self._begin()
@@ -165,11 +207,12 @@ class Journal:
         finally:
             self._recording = True
 
-    def know(self, orders: Iterable[tuple[str, int, int]]) -> None:
-        """Before loading: the id of every order ever made (cid, symbol, intent)."""
-        for cid, symbol, intent in orders:
+    def know(self, orders: Iterable[tuple[str, int, int, str, int]]) -> None:
+        """Before loading: every order ever made (cid, symbol, intent, purpose, side)."""
+        for cid, symbol, intent, purpose, side in orders:
             self.orders[cid] = (symbol, intent)
             self.cids[symbol, intent] = cid
+            self.terms[symbol, intent] = (codes.PURPOSES.index(purpose), side)
 
     def resume(self, canceling: Iterable[tuple[int, int, int]]) -> None:
         """After loading: the cancels without an answer (symbol, order, cancel)."""
@@ -190,6 +233,8 @@ class Journal:
         elif entry.kind == "restate":
             actions = [(entry.ts_ms, *row) for row in json.loads(entry.body)]
             rows = self.restate(np.array(actions, records.ACTION))
+        elif entry.kind == "adjust":
+            rows = self.adjust(Adjustment(int(entry.symbol_id or 0), **json.loads(entry.body)), entry.ts_ms)
         elif entry.kind == "watchlist":
             rows = self.watchlist(of_body(entry.body), entry.ts_ms)
         else:
@@ -244,22 +289,33 @@ class Journal:
         row = self._word[0]
         row["ts_ms"], row["symbol"], row["intent"], row["ref"] = fields["ts_ms"], symbol, intent, ref
         row["kind"], row["final"] = kind, fields["final"]
-        row["purpose"], row["side"] = self._terms(symbol, intent)
+        row["purpose"], row["side"] = order_terms(self.world.states[symbol], intent, self.terms, symbol)
         row["cum_qty"], row["last_qty"], row["price"] = fields["cum_qty"], fields["last_qty"], fields["price_ticks"]
         row["fee"], row["fee_lots"] = fields["fee_units"], fields["fee_lots"]
+        frozen = bool(self.world.states[symbol]["halted"] == FROZEN)
         engine.report(self.world, self.out, row)
         rows = self._rows("report", fields["ts_ms"], symbol, body)
-        rows.fills = [(fields["exec_id"], fields["cum_qty"], *fill) for fill in rows.fills]
+        if not frozen and self.world.states[symbol]["halted"] == FROZEN:
+            why = (
+                f"its exit was refused: {fields.get('reason', '')}"
+                if kind == codes.REJECTED
+                else "more was filled than asked"
+            )
+            rows.alerts.append(f"{self.symbol_name(symbol)} halted: {why} ({fields['cid']})")
+        rows.fills = self._booked(rows, fields["exec_id"], fields["cum_qty"])
         rows.outbox_moves = self._moves(symbol, intent, ref, kind, fields)
         return rows
 
-    def _terms(self, symbol: int, intent: int) -> tuple[int, int]:
-        """(purpose, side) of an order: from its slot while remembered, else unknown (0, 0)."""
-        state = self.world.states[symbol]
-        for slot in ("entry", "protect", "leave", "replaced"):
-            if state[slot]["intent"] == intent:
-                return int(state[slot]["purpose"]), int(state[slot]["side"])
-        return 0, 0
+    def _booked(self, rows: StepRows, exec_id: str, cum_qty: int) -> list[Any]:
+        """FILL rows with the execution behind them. What is written off, and what a flip opens, is named after it."""
+        found: list[Any] = []
+        for at, fill in enumerate(rows.fills):
+            restated = fill[FILL_PURPOSE] == PURPOSE_RESTATE
+            name = f"{exec_id}/{at + 1}" if at else exec_id
+            if restated and not fill[FILL_HELD] and (at or rows.kind == "report"):
+                name = f"dust-{fill[1]}-{rows.seq}"
+            found.append((name, fill[FILL_QTY] if restated else cum_qty, *fill))
+        return found
 
     def _moves(self, symbol: int, intent: int, ref: int, kind: int, fields: dict[str, Any]) -> list[Move]:
         """What a word does to outbox rows: the order's own, a replaced one's, the cancel that asked for it."""
@@ -325,6 +381,7 @@ class Journal:
         else:
             self.orders[cid] = (symbol, intent)
             self.cids[symbol, intent] = cid
+            self.terms[symbol, intent] = (purpose, side)
         due = ts_ms + self.fresh_ms
         return OutboxRow(ts_ms, symbol, intent, ref, kind, purpose, side, type_, qty, limit, stop, reason, cid, due)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -150,6 +151,8 @@ def record_step(conn: Connection, rows: StepRows) -> None:
         _record_watchlist(conn, rows, rows.watchlist)
     for move in rows.outbox_moves:
         apply_move(conn, move, rows.ts_ms)
+    for what in rows.alerts:
+        conn.execute(SQL["record_alert"], (rows.ts_ms, "critical", what)).fetchall()
     if rows.snapshot is not None:
         _record_snapshot(conn, rows.seq, rows.ts_ms, rows.snapshot)
 
@@ -295,6 +298,43 @@ def inputs_after(conn: Connection, seq: int) -> Iterator[Input]:
         yield Input(row[0], row[1], row[2], row[3], row[4], bars)
 
 
-def order_ids(conn: Connection) -> list[tuple[str, int, int]]:
-    """(cid, symbol_id, intent) of every order ever made: the venue may speak of any of them."""
-    return [(str(cid), int(symbol), int(intent)) for cid, symbol, intent in conn.execute(SQL["order_ids"]).fetchall()]
+def order_ids(conn: Connection) -> list[tuple[str, int, int, str, int]]:
+    """(cid, symbol_id, intent, purpose, side) of every order ever made: the venue may speak of any of them."""
+    return [
+        (str(cid), int(symbol), int(intent), str(purpose), int(side))
+        for cid, symbol, intent, purpose, side in conn.execute(SQL["order_ids"]).fetchall()
+    ]
+
+
+def known_orders(conn: Connection) -> list[tuple[str, str, int, int, int, str, str]]:
+    """(cid, symbol, side, qty, filled_qty, state, venue_id) of every order ever made, oldest first.
+
+    side: 1 or -1; quantities in lots; state: the outbox row's; venue_id: "" where the venue never named one.
+    """
+    return [tuple(row) for row in conn.execute(SQL["known_orders"]).fetchall()]
+
+
+def exec_ids(conn: Connection) -> set[str]:
+    """Every execution that was ever taken: none of them counts again."""
+    return {str(exec_id) for (exec_id,) in conn.execute(SQL["exec_ids"]).fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class VenueBooks:
+    """The account as the venue had it; cash and equity: decimal text, holdings: decimal text by symbol."""
+
+    ts_ms: int
+    cash: str
+    equity: str
+    holdings: Mapping[str, str]
+    agreed: bool
+    difference: str
+
+
+def first_venue_books(conn: Connection) -> VenueBooks | None:
+    """The first reading of the venue's books: what cash is compared with ever after; None before there was one."""
+    row = conn.execute(SQL["first_venue_books"]).fetchone()
+    if row is None:
+        return None
+    ts_ms, cash, equity, holdings, agreed, difference = row
+    return VenueBooks(ts_ms, cash, equity, json.loads(holdings), bool(agreed), difference)

@@ -147,7 +147,9 @@ UPDATE outbox SET
         THEN ifnull(settled_ms, :now_ms) END,
     note = ifnull(:note, note)
 FROM outbox_moves m
-WHERE outbox.symbol_id = :symbol_id AND outbox.intent = :intent AND m.before = outbox.state AND m.word = :word
+WHERE outbox.symbol_id = :symbol_id AND outbox.intent = :intent AND m.before = outbox.state
+    -- what a cancel asks for came about before it left: it never will
+    AND m.word = iif(outbox.kind = 'cancel' AND outbox.state = 'NEW' AND :word IN ('ACKED', 'REJECTED'), 'STALE', :word)
 RETURNING state;
 
 -- name: move_sending
@@ -212,6 +214,23 @@ DELETE FROM beats WHERE ts_ms < ?;
 -- name: record_alert
 INSERT INTO alerts (ts_ms, level, what) VALUES (?, ?, ?) RETURNING id;
 
+-- name: alerted
+SELECT 1 FROM alerts WHERE what = ?1 AND ts_ms >= ?2 LIMIT 1;
+
+-- name: record_revision
+INSERT INTO revisions (ts_ms, symbol_id, known_ms, kind, open, high, low, close, volume)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: record_venue_books
+INSERT INTO venue_books (ts_ms, cash, equity, holdings, agreed, difference) VALUES (?, ?, ?, ?, ?, ?);
+
+-- The first reading and every difference stay.
+-- name: forget_venue_books
+DELETE FROM venue_books WHERE ts_ms < ? AND agreed AND id > (SELECT min(id) FROM venue_books);
+
+-- name: first_venue_books
+SELECT ts_ms, cash, equity, holdings, agreed, difference FROM venue_books ORDER BY id LIMIT 1;
+
 -- ------------------------------------------------------------------------------------------------- audit
 
 -- name: audit_ids
@@ -221,7 +240,21 @@ SELECT cid FROM outbox ORDER BY id;
 SELECT o.cid, i.symbol, o.ts_ms, o.purpose, o.intent FROM orders o JOIN instruments i USING (symbol_id);
 
 -- name: order_ids
-SELECT cid, symbol_id, intent FROM orders;
+SELECT cid, symbol_id, intent, purpose, iif(side = 'buy', 1, -1) FROM orders;
+
+-- name: known_orders
+SELECT o.cid, i.symbol, iif(o.side = 'buy', 1, -1), o.qty, o.filled_qty, x.state, ifnull(o.venue_id, '')
+FROM outbox x
+JOIN orders o ON o.symbol_id = x.symbol_id AND o.intent = x.intent
+JOIN instruments i ON i.symbol_id = x.symbol_id
+WHERE x.kind <> 'cancel'
+ORDER BY x.id;
+
+-- Also executions that added nothing to what was counted: they are not to be counted the next time either.
+-- name: exec_ids
+SELECT exec_id FROM fills
+UNION
+SELECT json_extract(body, '$.exec_id') FROM inputs WHERE kind = 'report' AND json_extract(body, '$.exec_id') <> '';
 
 -- ---------------------------------------------------------------------------------------- asked by people
 

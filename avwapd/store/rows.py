@@ -142,6 +142,7 @@ class StepRows:
     consumed: list[tuple[int, int, int]] = field(default_factory=list)
     gates: list[GateRow] = field(default_factory=list)
     outbox_moves: list[Move] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)  # why a human is called
     watchlist: Watchlist | None = None
     snapshot: bytes | None = None
 

@@ -68,6 +68,12 @@ class Race:
         if known:
             engine.report(self.world, self.out, known[at % len(known)])
 
+    def hands(self, qty: int, price: int) -> None:
+        """Other hands trade at the venue, and the engine is told at once."""
+        self.truth += qty
+        self.truth_cash -= qty * price
+        engine.adjust(self.world, self.out, 0, self.desk.last_ms, qty, price, 0)
+
     def settle(self) -> None:
         """Every request and every word arrives."""
         for _ in range(300):

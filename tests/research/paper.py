@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from avwapd.actors.router import as_request
+from avwapd.actors.router_doubt import as_request
 from avwapd.config import Config, load
 from avwapd.core import engine
 from avwapd.daemon import instrument_rows, run_row

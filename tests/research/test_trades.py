@@ -10,7 +10,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avwapd.core.codes import EXIT_R1, EXIT_STOP, PURPOSE_ENTRY, PURPOSE_STOP, PURPOSE_TRIM
+from avwapd.core.codes import (
+    EXIT_DUST,
+    EXIT_OPERATOR,
+    EXIT_R1,
+    EXIT_STOP,
+    PURPOSE_ENTRY,
+    PURPOSE_RESTATE,
+    PURPOSE_STOP,
+    PURPOSE_TRIM,
+)
 from avwapd.core.records import FILL
 from avwapd.research.trades import Trade, plain, quotient, trades
 
@@ -88,3 +97,47 @@ def test_legs_add_up_to_the_cash_that_moved(legs: list[tuple[int, int, int]], pr
 def test_numbers_are_written_plainly() -> None:
     assert [plain(Decimal(text)) for text in ("1E+3", "-0.00", "0.00003000", "5")] == ["1000", "0", "0.00003", "5"]
     assert quotient(Fraction(1, 8), 2) == Decimal("0.12")
+
+
+def hand(ts_ms: int, side: int, qty: int, price: int, held: int, **more: int) -> Any:
+    return fill(ts_ms, 0, PURPOSE_RESTATE, side, qty, price, held, **{"reason": EXIT_OPERATOR, **more})
+
+
+def test_what_other_hands_bought_and_sold_is_part_of_the_trade() -> None:
+    """100 at 10.00 and 50 at 10.60 by hand are 150 at 10.20; 30 sold by hand, the rest by the stop."""
+    first, last = of(
+        fill(10, 1, PURPOSE_ENTRY, 1, 100, 1_000, 100),
+        hand(20, 1, 50, 1_060, 150, fee=2),
+        hand(30, -1, 30, 1_100, 120, fee=4),
+        fill(40, 3, PURPOSE_STOP, -1, 120, 1_010, 0, reason=EXIT_STOP),
+    )
+    assert (first.leg, first.qty, first.entry_price, first.exit_price) == (1, "30", "10.2", "11")
+    assert (first.entry_reason, first.exit_reason, first.gross_pnl) == ("reclaim", "operator", "24")
+    assert (last.leg, last.exit_reason) == (2, "stop")
+    cash = 30 * 1_100 + 120 * 1_010 - 100 * 1_000 - 50 * 1_060 - 6
+    assert (Decimal(first.pnl) + Decimal(last.pnl)) * 100 == cash
+
+
+def test_a_trade_that_other_hands_began_and_ended() -> None:
+    [one, two] = of(
+        hand(10, -1, 20, 1_000, 20, trade=4),
+        hand(20, 1, 5, 990, 15, trade=4),
+        hand(30, 1, 15, 980, 0, trade=4),
+    )
+    assert (one.side, one.entry_reason, one.qty, one.gross_pnl) == ("short", "adjusted", "5", "0.5")
+    assert (two.side, two.exit_reason, two.qty, two.gross_pnl) == ("short", "operator", "15", "3")
+
+
+def test_dust_closes_the_leg_before_it() -> None:
+    [one] = of(
+        fill(10, 1, PURPOSE_ENTRY, 1, 100, 1_000, 100),
+        fill(40, 3, PURPOSE_STOP, -1, 97, 990, 3, reason=EXIT_STOP),
+        hand(41, -1, 3, 0, 0, reason=EXIT_STOP),
+    )
+    assert (one.qty, one.exit_price, one.exit_reason) == ("97", "9.9", "stop")
+    assert Decimal(one.pnl) * 100 == 97 * 990 - 100 * 1_000
+
+
+def test_dust_of_an_entry_is_a_leg_of_its_own() -> None:
+    [one] = of(fill(10, 1, PURPOSE_ENTRY, 1, 3, 1_000, 3), hand(41, -1, 3, 0, 0, reason=EXIT_DUST))
+    assert (one.qty, one.exit_price, one.exit_reason, one.pnl) == ("3", "0", "dust", "-30")

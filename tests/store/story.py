@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -226,6 +227,48 @@ def lists() -> Iterator[StepRows]:
         yield StepRows(seq, "watchlist", 5 * MINUTE, None, found.body, watchlist=found)
 
 
+def adjustment(seq: int, qty: int, price: int, fee: int, exec_id: str) -> str:
+    fields = {"qty": qty, "price_ticks": price, "fee_units": fee, "exec_id": exec_id, "reason": "bought by hand"}
+    return json.dumps(fields)
+
+
+def hands() -> Iterator[StepRows | tuple[int, int]]:
+    """Other hands bought 20 of AAA, then sold 30: through zero; the stop of the first is still live."""
+    ts_ms, stop = 6 * MINUTE, 7
+    yield StepRows(
+        14,
+        "adjust",
+        ts_ms,
+        0,
+        adjustment(14, 20, 10_000, 7, "hand-1"),
+        fills=[restated("hand-1", ts_ms, 2, 1, 20, 10_000, 7, 20)],
+        transitions=[move(ts_ms, codes.FLAT, codes.OPEN, codes.CAUSE_ADJUSTED, 20)],
+        effects=[effect(ts_ms, stop, codes.PURPOSE_STOP, -1, 20, stop=9_700)],
+        positions=[PositionRow(0, codes.OPEN, 1, 20, 20 * 10_000, 20, 9_700, 10_300, 10_600, 2, 0, "")],
+    )
+    yield 0, stop
+    yield StepRows(15, "report", ts_ms + 1, 0, "{}", outbox_moves=[Move(0, stop, "ACKED", venue_id="v7")])
+    yield StepRows(
+        16,
+        "adjust",
+        ts_ms + 2,
+        0,
+        adjustment(16, -30, 9_900, 3, "hand-2"),
+        fills=[
+            restated("hand-2", ts_ms + 2, 2, -1, 20, 9_900, 3, 0),
+            restated("hand-2/2", ts_ms + 2, 3, -1, 10, 9_900, 0, 10),
+        ],
+        effects=[effect(ts_ms, 8, codes.PURPOSE_STOP, -1, 0, kind=codes.CANCEL, ref=stop)],
+        positions=[PositionRow(0, codes.OPEN, -1, 10, 10 * 9_900, 10, 10_200, 9_600, 9_300, 3, 0, "")],
+    )
+
+
+def restated(exec_id: str, ts_ms: int, trade: int, side: int, qty: int, price: int, fee: int, held: int) -> Any:
+    purpose, reason = codes.PURPOSE_RESTATE, codes.EXIT_OPERATOR
+    prices = (price, price, 9_700)
+    return (exec_id, 0, ts_ms, 0, 0, trade, purpose, reason, side, 0, qty, price, fee, 0, held, *prices)
+
+
 def tell_one(conn: Connection, part: StepRows | tuple[int, int]) -> None:
     if isinstance(part, StepRows):
         ledger.record_step(conn, part)
@@ -240,10 +283,10 @@ def begin(conn: Connection) -> int:
 
 
 def tell(path: Path, until: int = 11, migrations: Migrations | None = None) -> sqlite3.Connection:
-    """A ledger with the story up to input `until`, each part its own transaction; 12 and 13 are lists."""
+    """A ledger with the story up to input `until`, each part its own transaction; 12, 13 are lists, 14 to 16 hands."""
     conn = open_sync(path, migrations=migrations)
     transact(begin)(conn)
-    for part in chain(steps(), lists()):
+    for part in chain(steps(), lists(), hands()):
         if isinstance(part, StepRows) and part.seq > until:
             break
         transact(lambda conn, part=part: tell_one(conn, part))(conn)  # type: ignore[misc]

@@ -42,6 +42,8 @@ BROKEN: dict[str, tuple[int, str]] = {
     "i3_bar_without_input": (11, "UPDATE inputs SET ts_ms = ts_ms + 1 WHERE seq = 9;"),
     "i3_effect_lost": (11, "DELETE FROM outbox WHERE intent = 2;"),
     "i3_fill_without_report": (11, "UPDATE fills SET seq = 9 WHERE exec_id = 'x3';"),
+    "i3_adjustment_not_booked": (16, "UPDATE fills SET fee_units = fee_units + 1 WHERE exec_id = 'hand-2';"),
+    "i3_adjustment_unexplained": (16, "UPDATE inputs SET body = replace(body, 'bought by hand', '') WHERE seq = 16;"),
     "i3_snapshot": (11, "UPDATE snapshots SET body = CAST('world 12' AS BLOB) WHERE seq = 11;"),
     "i3_watchlist_without_input": (13, "UPDATE watchlist SET version = 'x' WHERE seq = 12 AND rank = 2;"),
     "i3_watchlist_row_lost": (13, "DELETE FROM watchlist WHERE seq = 13;"),
@@ -85,7 +87,7 @@ def found(conn: sqlite3.Connection) -> set[str]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The story at several inputs, told once."""
     folder = tmp_path_factory.mktemp("told")
-    paths = {until: folder / f"{until}.db" for until in (3, 5, 8, 11, 13)}
+    paths = {until: folder / f"{until}.db" for until in (3, 5, 8, 11, 13, 16)}
     for until, path in paths.items():
         story.tell(path, until).close()
     return paths
@@ -114,11 +116,36 @@ def test_a_broken_ledger_is_told_apart(check: str, told: dict[int, Path], tmp_pa
         conn.close()
 
 
+@pytest.mark.parametrize(
+    ("check", "script"),
+    [
+        ("i3_adjustment_not_booked", "DELETE FROM fills WHERE exec_id = 'hand-2/2';"),
+        ("i3_adjustment_not_booked", "UPDATE fills SET price_ticks = 9901 WHERE exec_id = 'hand-2/2';"),
+        ("i3_adjustment_not_booked", "UPDATE fills SET exec_id = 'else' WHERE exec_id = 'hand-1';"),
+        ("i3_adjustment_not_booked", "UPDATE fills SET side = 'sell' WHERE exec_id = 'hand-1';"),
+        ("i3_fill_without_report", "UPDATE fills SET purpose = 'exit' WHERE exec_id = 'hand-1';"),
+        ("i3_fill_without_report", "UPDATE fills SET purpose = 'restate' WHERE exec_id = 'x3';"),
+        ("i4_position", "UPDATE positions SET qty = 11;"),
+        ("i4_entry_cost", "UPDATE positions SET entry_cost = entry_cost + 1;"),
+        ("i4_entry_cost", "UPDATE positions SET entry_qty = entry_qty + 1;"),
+        ("i10_impossible_move", "UPDATE transitions SET cause = 'filled' WHERE cause = 'adjusted';"),
+    ],
+)
+def test_the_books_hold_for_what_other_hands_did(
+    check: str, script: str, told: dict[int, Path], tmp_path: Path
+) -> None:
+    conn = broken(told[16], tmp_path / "broken.db", script)
+    try:
+        assert check in found(conn)
+    finally:
+        conn.close()
+
+
 def test_every_check_is_broken_once() -> None:
     assert set(BROKEN) == set(CHECKS) | IN_PYTHON
 
 
-@pytest.mark.parametrize("until", range(14))
+@pytest.mark.parametrize("until", range(17))
 def test_the_story_is_sound_after_every_input(until: int, tmp_path: Path) -> None:
     conn = story.tell(tmp_path / "a.db", until)
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from avwapd.core import codes
 from avwapd.core.records import BAR
-from avwapd.store import EpochFenced, InstrumentsChanged, ledger
+from avwapd.store import EpochFenced, InstrumentsChanged, ledger, notes
 from avwapd.store.rows import AnchorRow, GateRow, RunRow, StepRows
 from avwapd.store.sql import transact
 from tests.store import story
@@ -210,3 +210,70 @@ def test_a_run_is_described(conn: sqlite3.Connection) -> None:
     run = RunRow("r1", 1, "paper", 1, "c", "h", "p", "cal", "rules", "sim", "1m", '["AAA"]', 7, "[0,1]")
     ledger.begin_run(conn, run)
     assert conn.execute("SELECT run_id, seed FROM runs").fetchone() == ("r1", 7)
+
+
+def test_every_order_is_known_at_a_start(tmp_path: Path) -> None:
+    conn = story.tell(tmp_path / "a.db", 16)
+    try:
+        known = ledger.known_orders(conn)
+        assert [(row[1], *row[2:]) for row in known] == [
+            ("AAA", 1, 100, 100, "FILLED", "v1"),
+            ("AAA", -1, 100, 0, "REPLACED", "v2"),
+            ("AAA", -1, 50, 0, "CANCELED", "v3"),
+            ("AAA", -1, 50, 50, "FILLED", ""),
+            ("AAA", -1, 50, 50, "FILLED", ""),
+            ("AAA", -1, 20, 0, "ACKED", "v7"),
+        ]
+        assert {row[0] for row in known} == {cid for cid, *_ in ledger.order_ids(conn)}
+    finally:
+        conn.close()
+
+
+def test_every_execution_is_known_also_one_that_added_nothing(tmp_path: Path) -> None:
+    conn = story.tell(tmp_path / "a.db", 16)
+    try:
+        doubled = StepRows(17, "report", 7 * story.MINUTE, 0, '{"exec_id":"x9","kind":"filled"}')
+        transact(lambda conn: ledger.record_step(conn, doubled))(conn)
+        silent = StepRows(18, "report", 7 * story.MINUTE, 0, '{"exec_id":"","kind":"acked"}')
+        transact(lambda conn: ledger.record_step(conn, silent))(conn)
+        assert ledger.exec_ids(conn) == {"x1", "x2", "x3", "x9", "hand-1", "hand-2", "hand-2/2"}
+    finally:
+        conn.close()
+
+
+def test_thousands_of_orders_are_known_at_once(conn: sqlite3.Connection) -> None:
+    t = story.MINUTE
+    effects = [story.effect(t, n, codes.PURPOSE_STOP, -1, 1) for n in range(1, 5_001)]
+    ledger.record_step(conn, StepRows(1, "caught_up", t, effects=effects))
+    assert len(ledger.known_orders(conn)) == 5_000
+    plan = conn.execute("EXPLAIN QUERY PLAN " + ledger.SQL["known_orders"]).fetchall()
+    assert [row[3].split()[0] for row in plan].count("SCAN") == 1, plan
+
+
+def test_the_venues_first_books_stay(conn: sqlite3.Connection) -> None:
+    assert ledger.first_venue_books(conn) is None
+    day = 86_400_000
+    for at, difference in ((0, ""), (1, ""), (2, "AAA: venue 3, ledger 0"), (3, ""), (9, "")):
+        books = {"cash": f"{at}.50", "equity": "", "holdings": {"AAA": "3"}}
+        notes.venue_books(conn, ts_ms=at * day, difference=difference, **books)
+    first = ledger.first_venue_books(conn)
+    assert first == ledger.VenueBooks(0, "0.50", "", {"AAA": "3"}, True, "")
+    kept = conn.execute("SELECT ts_ms, agreed FROM venue_books ORDER BY id").fetchall()
+    assert kept == [(0, 1), (2 * day, 0), (9 * day, 1)]
+
+
+def test_a_revision_is_noted_once_and_never_changed(conn: sqlite3.Connection) -> None:
+    for _ in range(2):
+        notes.revision(conn, ts_ms=60_000, symbol_id=0, known_ms=99, kind="revised", values=(1.0, 2.0, 0.5, 1.5, 10.0))
+    assert conn.execute("SELECT count(*) FROM revisions").fetchone() == (1,)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        conn.execute("UPDATE revisions SET close = 2.0")
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        notes.revision(conn, ts_ms=60_000, symbol_id=0, known_ms=100, kind="other", values=(1.0, 2.0, 0.5, 1.5, 10.0))
+
+
+def test_an_alert_is_found_by_its_words(conn: sqlite3.Connection) -> None:
+    notes.alert(conn, ts_ms=50, level="warning", what="AAA: 3 more than the ledger has")
+    assert notes.alerted(conn, what="AAA: 3 more than the ledger has")
+    assert not notes.alerted(conn, what="AAA: 3 more than the ledger has", since_ms=51)
+    assert not notes.alerted(conn, what="AAA: 3")
