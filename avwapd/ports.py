@@ -50,3 +50,21 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+
+class ScaledClock(SystemClock):
+    """Market time of a simulated venue: wall stamps run `speed` times as fast from where the venue says it is.
+
+    Waits and monotonic time stay the machine's own.
+    """
+
+    def __init__(self, now_ms: int, speed: float) -> None:
+        self._speed = speed
+        self.set(now_ms)
+
+    def set(self, now_ms: int) -> None:
+        """The venue's clock says so."""
+        self._origin_ms, self._begun = now_ms, time.monotonic()
+
+    def now_ms(self) -> int:
+        return self._origin_ms + int((time.monotonic() - self._begun) * 1000 * self._speed)

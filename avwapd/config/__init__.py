@@ -10,10 +10,12 @@ from avwapd.config.errors import ConfigError
 from avwapd.config.identity import as_plain, config_hash, rules_hash, rules_of
 from avwapd.config.kinds import TIMEFRAME_MS, moment_ms
 from avwapd.config.layers import defaults, files, load, packaged
-from avwapd.config.modes import refuse_absent_mode
+from avwapd.config.modes import REMOTE_MODES, refuse_absent_mode
+from avwapd.config.rules import is_loopback
 from avwapd.config.sections import Config
 
 __all__ = [
+    "REMOTE_MODES",
     "TIMEFRAME_MS",
     "Config",
     "ConfigError",
@@ -21,6 +23,7 @@ __all__ = [
     "config_hash",
     "defaults",
     "files",
+    "is_loopback",
     "load",
     "moment_ms",
     "packaged",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from avwapd.config.errors import ConfigError
 from avwapd.config.sections import Config
 
-PRESENT = ("sim",)
+PRESENT = ("sim", "paper")
+REMOTE_MODES = ("paper", "live")  # at a venue across a network
 
 
 def refuse_absent_mode(config: Config) -> None:
@@ -14,5 +15,5 @@ def refuse_absent_mode(config: Config) -> None:
         raise ConfigError(
             f"mode {config.run.mode} is not available in this build",
             f"run.mode, from {config.origins['run.mode']}",
-            "use sim",
+            "use sim or paper",
         )

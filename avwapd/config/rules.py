@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from avwapd.config.sections import MAX_LINES, Config
 
@@ -27,6 +28,26 @@ def _user_named(config: Config) -> bool:
     return "user" in (config.anchors.level, *config.anchors.extra) or "User" in config.scan.anchors
 
 
+def _remote(config: Config) -> bool:
+    return config.run.mode in ("paper", "live")
+
+
+def _addresses_near(config: Config) -> bool:
+    """Every address of the venue is on this machine."""
+    wanted = config.venue
+    given = (wanted.stream_address, wanted.data_address, wanted.data_stream_address)
+    return all(is_loopback(address) for address in (wanted.address, *filter(None, given)))
+
+
+def is_loopback(address: str) -> bool:
+    """Of a URL: its host is this machine."""
+    try:
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _venue_near(config: Config) -> bool:
     """The venue is on this machine: no packet leaves it."""
     kind, _, rest = config.embedded.venue.partition(":")
@@ -40,6 +61,33 @@ def _venue_near(config: Config) -> bool:
 
 
 RULES = (
+    Rule(
+        ("run.mode", "venue.name"),
+        lambda c: not _remote(c) or c.venue.name != "embedded",
+        "must name a venue (alpaca, binance, kraken, …) in the modes paper and live",
+    ),
+    Rule(
+        ("venue.address", "network.allowed"),
+        lambda c: not _remote(c) or c.network.allowed or bool(c.venue.address),
+        "must be true: venue.address is empty, which means the venue's own across the network (or set venue.address "
+        "to a simulated venue on this machine)",
+    ),
+    Rule(
+        ("network.allowed", "venue.address"),
+        lambda c: not _remote(c) or c.network.allowed or not c.venue.address or _addresses_near(c),
+        "and the other addresses of [venue] must be on this machine (127.0.0.1, ::1, localhost) while network.allowed "
+        "is false",
+    ),
+    Rule(
+        ("venue.calls_minute", "venue.reserve_calls"),
+        lambda c: c.venue.reserve_calls < c.venue.calls_minute,
+        "must be below venue.calls_minute",
+    ),
+    Rule(
+        ("run.mode", "run.market"),
+        lambda c: not _remote(c) or c.run.market == "archive",
+        'must be "archive" in the modes paper and live: the warm-up comes from there',
+    ),
     Rule(
         ("network.allowed", "embedded.venue"),
         lambda c: c.network.allowed or _venue_near(c),

@@ -52,6 +52,10 @@ VENUE = Text(
     "inline, unix:PATH or tcp:HOST:PORT",
 )
 
+VENUE_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,31}", "embedded, alpaca, or an exchange's name as ccxt has it")
+ADDRESS = Text(r"(?:(?:https?|wss?)://[^\s]{1,300})?", "an http(s) or ws(s) address, or empty")
+FOREIGN = ("alert", "adopt", "flatten")
+
 Switch = A[bool, Flag()]
 Fraction = A[float, Number(0, 1, "fraction of 1")]
 Percent = A[float, Number(0, 100, "percent")]
@@ -234,6 +238,43 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VenueSettings:
+    name: A[str, VENUE_NAME]
+    address: A[str, ADDRESS]
+    stream_address: A[str, ADDRESS]
+    data_address: A[str, ADDRESS]
+    data_stream_address: A[str, ADDRESS]
+    speed: A[float, Number(0.001, 100_000, "market seconds in a second")]
+    settling_ms: A[int, Whole(0, 3_600_000, "milliseconds")]
+    threads: A[int, Whole(2, 64, "threads")]
+    calls_minute: A[int, Whole(10, 100_000, "calls")]
+    reserve_calls: A[int, Whole(0, 10_000, "calls")]
+    breaker_failures: A[int, Whole(1, 1000, "failures in a row")]
+    breaker_rest_ms: A[int, Whole(100, 3_600_000, "milliseconds")]
+    reconnects_minute: A[int, Whole(1, 600, "connections")]
+    skew_limit_ms: A[int, Whole(1, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    kind: A[str, Choice(("stream", "rest"))]
+    plan: A[str, Choice(("iex", "sip"))]
+    stale_bars: A[int, Whole(1, 100, "bars")]
+    confirm_silence: Switch
+    ask_limit_ms: A[int, Whole(100, 600_000, "milliseconds")]
+    min_volume_share: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    every_s: A[float, Number(1, 3600, "seconds")]
+    on_foreign: A[str, Choice(FOREIGN)]
+    settle_s: A[float, Number(0, 3600, "seconds")]
+    naked_limit_s: A[float, Number(0.1, 3600, "seconds")]
+    cash_tolerance: A[float, Number(0, 1e9, "in the equity currency")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     level: A[str, Choice(("debug", "info", "warning", "error"))]
     format: A[str, Choice(("auto", "text", "json"))]
@@ -369,6 +410,9 @@ class Config:
     queues: Queues
     network: Network
     embedded: Embedded
+    venue: VenueSettings
+    feed: Feed
+    reconcile: Reconcile
     log: Log
     heartbeat: Heartbeat
     scan: Scan

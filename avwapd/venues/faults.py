@@ -85,6 +85,9 @@ class FaultyVenue:
 
     # ------------------------------------------------------------------------------------------------- venue
 
+    def admit(self, kind: str, purpose: str) -> float:
+        return self.inner.admit(kind, purpose)
+
     async def send(self, request: Request) -> None:
         fate = self._fate()
         if fate.late_s is not None:

@@ -171,7 +171,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 def test_modes_of_later_builds_are_refused(tmp_path: Path) -> None:
     refuse_absent_mode(configured(tmp_path, "[run]\nmode = 'sim'"))
-    for mode in ("dry-run", "paper", "live"):
-        config = configured(tmp_path, f"[run]\nmode = '{mode}'")
+    venue = "[venue]\nname = 'alpaca'\naddress = 'http://127.0.0.1:9'"
+    refuse_absent_mode(configured(tmp_path, f"[run]\nmode = 'paper'\n{venue}"))
+    for mode in ("dry-run", "live"):
+        config = configured(tmp_path, f"[run]\nmode = '{mode}'\n{venue}")
         with pytest.raises(ConfigError, match=f"mode {mode} is not available in this build.*use sim"):
             refuse_absent_mode(config)
