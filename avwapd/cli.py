@@ -21,9 +21,10 @@ NO_CACHE = "cannot cache function"  # what numba says where no folder for compil
 
 VERBS = {
     "run": "the daemon, in the foreground",
+    "demo-venue": "a simulated venue on this machine, to try the real wires on",
     "init": "write a local configuration where none is",
     "ctl": "talk to the running daemon",
-    "bars": "import, list, check and export bars",
+    "bars": "import, fetch, list, check and export bars",
     "universe": "the symbols to scan: take a snapshot, show it",
     "lists": "earnings dates, bad tickers, listings: import and show",
     "scan": "candidates for the next session, from daily bars",
@@ -103,7 +104,7 @@ def dispatch(argv: list[str]) -> int:
         top.error("name a verb")
     if verb[0] not in present():
         top.error(f"{verb[0]!r} is no verb{nearest(verb[0])}")
-    module = importlib.import_module(f"avwapd.verbs.{verb[0]}")
+    module = importlib.import_module(module_of(verb[0]))
     parser = VerbParser(
         prog=f"avwapd {verb[0]}",
         description=(module.__doc__ or "").strip(),
@@ -141,13 +142,22 @@ def top_parser() -> Parser:
 
 def add_globals(parser: argparse.ArgumentParser) -> None:
     quiet = argparse.SUPPRESS  # a verb's parser must not undo what stood before the verb
-    parser.add_argument("--config", metavar="FILE", default=quiet, help="instead of etc/avwapd.toml")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=quiet,
+        help="instead of etc/avwapd.toml; avwapd.local.toml beside it counts too",
+    )
     parser.add_argument("--state-dir", metavar="DIR", default=quiet, help="where the database and the archive lie")
     parser.add_argument("--json", action="store_true", default=quiet, help="facts as JSON")
 
 
 def present() -> list[str]:
-    return [verb for verb in VERBS if importlib.util.find_spec(f"avwapd.verbs.{verb}")]
+    return [verb for verb in VERBS if importlib.util.find_spec(module_of(verb))]
+
+
+def module_of(verb: str) -> str:
+    return f"avwapd.verbs.{verb.replace('-', '_')}"
 
 
 def nearest(word: str) -> str:

@@ -13,16 +13,19 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 import anyio
 from anyio.abc import TaskStatus
 
 from avwapd import __version__
+from avwapd.actors.at_venue import AtVenue
 from avwapd.actors.bars import FreeBars, ReplayBars
 from avwapd.actors.clock import MarketClock
 from avwapd.actors.heartbeat import Heartbeat
 from avwapd.actors.lists import Lists
+from avwapd.actors.live import LiveBars
 from avwapd.actors.mail import Acted
 from avwapd.actors.router import Router
 from avwapd.actors.story import Story
@@ -30,8 +33,9 @@ from avwapd.actors.symbols import Symbols
 from avwapd.config import Config, config_hash, defaults, rules_of
 from avwapd.core.codes import ACT_DRAIN, PHASES
 from avwapd.feeds.replay import ReplayFeed
-from avwapd.feeds.world import Setup, in_window
+from avwapd.feeds.world import Setup, at_venue, in_window
 from avwapd.ports import Clock, Database
+from avwapd.settings import CEILING_ORDERS_MINUTE
 from avwapd.store import InstrumentsChanged, ledger
 from avwapd.store.journal import ALL, RULES_VERSION, Act, Journal, Names
 from avwapd.store.rows import InstrumentRow, Request, RunRow, StepRows
@@ -46,6 +50,7 @@ DRAIN_S = 10.0
 TICK_S = 0.25
 POLL_S = 0.02
 RECONCILE_S = 30.0
+LOST_MS = 600_000  # market time for which venues have been seen to deny orders that were live
 
 
 class EmbeddedVenue(Venue, Market, Protocol):
@@ -64,13 +69,15 @@ class Doors:
 
     clock: Clock
     open_database: Callable[[], Any]  # coroutine function -> Database
-    open_venue: Callable[[Setup], Any]  # coroutine function -> EmbeddedVenue
+    open_venue: Callable[[Setup], Any]  # coroutine function -> EmbeddedVenue, or RemoteVenue in paper and live
     publish_beat: Callable[[dict[str, Any]], None]
     killed: Callable[[], bool]
     identity: tuple[int, str, str]  # pid, host, boot id
     servers: Callable[[Daemon], list[Server]] = field(default=lambda daemon: [])
     on_ready: Callable[[], None] = field(default=lambda: None)
     read_watchlist: Callable[[], Watchlist | None] = field(default=lambda: None)  # raises WatchlistRefused
+    open_feed: Callable[[Setup], Any] | None = None  # -> LiveFeed; only where bars come across a network
+    chance: Callable[[], float] = field(default=lambda: 0.5)  # in [0, 1): jitter of what is tried again
 
 
 class Daemon:
@@ -85,8 +92,9 @@ class Daemon:
         self.reason = ""
         self._doors = doors
         self._stop = anyio.Event()
-        bars, begin = in_window(setup.market.bars, config)
-        self.feed = ReplayFeed(bars, begin)
+        self.remote = at_venue(config)
+        none = setup.market.bars[:0], 0
+        self.feed = ReplayFeed(*(none if self.remote else in_window(setup.market.bars, config)))
         self.clock = MarketClock(
             doors.clock,
             speed=config.run.speed,
@@ -103,7 +111,8 @@ class Daemon:
         self.symbols: Symbols
         self.router: Router
         self.lists: Lists
-        self.bars: ReplayBars | FreeBars
+        self.bars: ReplayBars | FreeBars | LiveBars
+        self.at_venue: AtVenue | None = None
 
     # ------------------------------------------------------------------------------------------------- life
 
@@ -131,22 +140,13 @@ class Daemon:
         room = self.config.queues.symbols
         clock = self._doors.clock
         self.symbols = Symbols(self.journal, self.writer, clock, self._publish, self._claim, room=room)
-        self.lists = Lists(self.setup, self.symbols, self._doors.read_watchlist, lambda: self.feed.decides_ms)
+        self.lists = Lists(self.setup, self.symbols, self._doors.read_watchlist, self._decides_ms)
         with closing(self.symbols):
             await self._act(venue, pending)
 
     async def _act(self, venue: EmbeddedVenue, pending: list[Request]) -> None:
         async with anyio.create_task_group() as group:
-            self.router = Router(
-                venue,
-                self.writer,
-                self.symbols,
-                self._doors.clock,
-                settling_ms=self.config.embedded.settling_ms,
-                reconcile_s=RECONCILE_S,
-                killed=self._doors.killed,
-                market_ms=lambda: self.clock.market_ms,
-            )
+            self.router = self._remote_router(venue) if self.remote else self._router(venue)
             self.router.resume(pending, self._live)
             self.bars = self._feeder(venue)
             heartbeat = Heartbeat(
@@ -159,11 +159,15 @@ class Daemon:
                 stall_after_ms=self.config.heartbeat.stall_after_ms,
             )
             background = getattr(venue, "run", None)
-            if background is not None:
+            if background is not None and self.at_venue is None:
                 await group.start(background)
             await group.start(self.clock.run)
             await group.start(self.symbols.run)
+            if self.at_venue is not None:
+                await self.at_venue.begin()
             await group.start(self.router.run)
+            if self.at_venue is not None:
+                await self.at_venue.start(group)
             await self._undrain()
             await self.lists.first()
             for server in self._doors.servers(self):
@@ -176,14 +180,57 @@ class Daemon:
             await self._drain()
             group.cancel_scope.cancel()
 
-    def _feeder(self, venue: EmbeddedVenue) -> ReplayBars | FreeBars:
-        """The feed's clock stands still for the venue, or the market runs on its own."""
+    def _router(self, venue: EmbeddedVenue) -> Router:
+        return Router(
+            venue,
+            self.writer,
+            self.symbols,
+            self._doors.clock,
+            settling_ms=self.config.embedded.settling_ms,
+            reconcile_s=RECONCILE_S,
+            killed=self._doors.killed,
+            market_ms=lambda: self.clock.market_ms,
+        )
+
+    def _remote_router(self, venue: Any) -> Router:
+        wanted = self.config.venue
+        return Router(
+            venue,
+            self.writer,
+            self.symbols,
+            self._doors.clock,
+            settling_ms=wanted.settling_ms,
+            lost_ms=LOST_MS,
+            reconcile_s=RECONCILE_S / wanted.speed,
+            killed=self._doors.killed,
+            market_ms=self._doors.clock.now_ms,
+            speed=wanted.speed,
+            at_once=max(1, wanted.threads - 2),  # the others are for questions
+            blocked=lambda: self.at_venue.reconciler.entries_blocked() if self.at_venue else "",
+            orders_minute=CEILING_ORDERS_MINUTE,
+        )
+
+    def _feeder(self, venue: Any) -> ReplayBars | FreeBars | LiveBars:
+        """The feed's clock stands still for the venue, or the market runs on its own, near or far."""
+        if self.remote:
+            assert self._doors.open_feed is not None
+            self.at_venue = AtVenue(
+                self.setup,
+                venue,
+                self._doors.open_feed(self.setup),
+                self.symbols,
+                self.writer,
+                self.router,
+                self._doors.clock,
+                self.clock,
+                chance=self._doors.chance,
+            )
+            return self.at_venue.bars
         source = getattr(venue, "after", None)
         actions = self.setup.market.actions
         if self.config.embedded.market_clock == "venue" and source is not None:
-            free: Any = venue
             return FreeBars(
-                free,
+                venue,
                 self.symbols,
                 self.router,
                 self.clock,
@@ -193,6 +240,9 @@ class Daemon:
                 first_ms=self.feed.first_ms,
             )
         return ReplayBars(self.feed, venue, self.symbols, self.router, self.clock, self._fed, actions=actions)
+
+    def _decides_ms(self) -> int | None:
+        return self._doors.clock.now_ms() if self.remote else self.feed.decides_ms
 
     async def _undrain(self) -> None:
         """A drain lasts until the next start: this one."""
@@ -210,6 +260,17 @@ class Daemon:
             await self.symbols.settled()
         if limit.cancelled_caught:
             log.warning("the venue did not settle within %s s: the next start will look it up", DRAIN_S)
+        if self.remote and (held := self._held()):
+            log.info("still held: %s; a stop that was placed stays at the venue, the next start takes over", held)
+
+    def _held(self) -> str:
+        """Positions in units of the asset."""
+        market, states = self.setup.market, self.journal.world.states
+        return ", ".join(
+            f"{name} {int(state['side']) * int(state['qty']) * Decimal(row['lot']):f}"
+            for name, row, state in zip(market.symbols, market.instruments, states, strict=True)
+            if state["qty"]
+        )
 
     def stop(self, reason: str) -> None:
         """End in order."""
@@ -230,6 +291,8 @@ class Daemon:
         """Committed: now it may leave."""
         self.router.take(rows)
         self.story.tell(rows)
+        if self.at_venue is not None:
+            self.at_venue.tell(rows)
 
     # ---------------------------------------------------------------------------------------------- loading
 
@@ -313,6 +376,7 @@ class Daemon:
             "watchlist": None if listed is None else {**listed, "missing": len(listed["missing"])},
             "draining": bool(self.journal.world.portfolio[0]["drained"]),
             "commits": self.writer.commits,
+            **(self.at_venue.facts() if self.at_venue is not None else {}),
         }
 
 
@@ -345,8 +409,9 @@ def instrument_rows(setup: Setup) -> list[InstrumentRow]:
 
 
 def run_id(setup: Setup) -> str:
-    """The hash of what the run is made of: same bars, same settings, same id."""
-    parts = [__version__, RULES_VERSION, setup.fingerprint, setup.market.data_hash, config_hash(setup.config)]
+    """The hash of what the run is made of: same bars, same settings, same id. A venue's bars are still to come."""
+    bars = "" if at_venue(setup.config) else setup.market.data_hash
+    parts = [__version__, RULES_VERSION, setup.fingerprint, bars, config_hash(setup.config)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -21,6 +21,7 @@ from anyio.abc import TaskStatus
 from avwapd.actors.mail import Acted
 from avwapd.actors.symbols import Symbols
 from avwapd.core import codes
+from avwapd.core.machine import FROZEN
 from avwapd.store import StoreError, questions
 from avwapd.store.journal import ALL, Act
 
@@ -34,6 +35,9 @@ ACTS = {
     "flatten": (codes.ACT_FLATTEN, "positions are sold at market"),
     "drain": (codes.ACT_DRAIN, "no new entries until resume or the next start"),
 }
+KEYS = {"drain": ("reason",), "resume": ("symbol", "reason", "force")}
+NAMED = 4
+IN_DOUBT = "halted: see its alert, and halt_reason in avwapd ctl positions"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -47,7 +51,10 @@ class Refusal(Exception):
 
 
 class Control:
-    """facts: what status shows; stop: ends the daemon in order; reload: takes the scan's newest list."""
+    """facts: what status shows; stop: ends the daemon in order; reload: takes the scan's newest list.
+
+    difference_of: how the venue's books differ about a symbol's index (ALL: about none of ours), "" where they do not.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class Control:
         facts: Callable[[], dict[str, Any]],
         stop: Callable[[str], None],
         reload: Callable[[], Awaitable[dict[str, Any]]],
+        difference_of: Callable[[int], str] = lambda symbol: "",
     ) -> None:
         self._path = path
         self._database = database
@@ -64,6 +72,7 @@ class Control:
         self._facts = facts
         self._stop = stop
         self._reload = reload
+        self._difference_of = difference_of
         self._room = anyio.CapacityLimiter(8)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -150,17 +159,53 @@ class Control:
         kind, effect = ACTS[name]
 
         async def handler(request: web.Request) -> web.Response:
-            body = await self._body(request, ("symbol", "reason") if name != "drain" else ("reason",))
+            body = await self._body(request, KEYS.get(name, ("symbol", "reason")))
             symbol = self._symbol(body.get("symbol"))
+            if name == "resume" and not forced(body, request.path):
+                self._refuse_difference(symbol)
             reason = str(body.get("reason") or "operator")[:200]
             freeze = kind == codes.ACT_DRAIN
             await self._do(Act(kind, symbol, freeze, peer(request), reason))
             if name == "resume" and symbol == ALL:
                 await self._do(Act(codes.ACT_DRAIN, ALL, False, peer(request), reason))
             log.info("operator: %s %s (%s)", name, body.get("symbol") or "all", reason)
-            return answer({"done": name, "symbol": body.get("symbol"), "effect": effect})
+            waits = self._waits(symbol) if name == "flatten" else {}
+            return answer({"done": name, "symbol": body.get("symbol"), "effect": effect} | waits)
 
         return handler
+
+    def _concerned(self, symbol: int) -> list[int]:
+        return [symbol] if symbol != ALL else list(range(len(self._symbols.journal.names.symbols)))
+
+    def _refuse_difference(self, symbol: int) -> None:
+        """What was halted and differs would open entries on books that are wrong."""
+        states = self._symbols.journal.world.states
+        halted = [each for each in self._concerned(symbol) if states[each]["halted"]]
+        said = [words for each in ([*halted, ALL] if symbol == ALL else halted) if (words := self._difference_of(each))]
+        if said:
+            more = f" (and {len(said) - NAMED} more)" if len(said) > NAMED else ""
+            raise Refusal(
+                409,
+                f"the newest reading of the venue's books differs: {'; '.join(said[:NAMED])}{more}",
+                "reconcile",
+                "repair it at the venue, or set reconcile.on_foreign, then resume again after the next reading; "
+                "avwapd ctl resume --force goes on all the same",
+            )
+
+    def _waits(self, symbol: int) -> dict[str, Any]:
+        """Of a flatten: the positions for which nothing leaves, why, and what to do."""
+        states, names = self._symbols.journal.world.states, self._symbols.journal.names.symbols
+        held = [each for each in self._concerned(symbol) if states[each]["qty"] or states[each]["entry"]["status"]]
+        stuck = [each for each in held if states[each]["halted"] == FROZEN]
+        if not stuck:
+            return {}
+        named, first = ", ".join(names[each] for each in stuck), names[stuck[0]]
+        sold = "the other positions are sold at market; " if len(held) > len(stuck) else ""
+        return {
+            "effect": f"{sold}NOTHING LEAVES for {named} until resumed",
+            "waits": {names[each]: self._difference_of(each) or IN_DOUBT for each in stuck},
+            "next_step": f"look at the venue, put it right, then avwapd ctl resume {first}: the exit leaves then",
+        }
 
     async def _do(self, act: Act) -> None:
         """Put an act and wait until it is durable."""
@@ -203,6 +248,14 @@ class Control:
         if name not in names:
             raise Refusal(404, f"no symbol {name!r} in this run", "symbol", f"one of {', '.join(names[:8])}")
         return names.index(str(name))
+
+
+def forced(body: dict[str, Any], path: str) -> bool:
+    """Whether an act is wanted in spite of what speaks against it. Raises Refusal."""
+    force = body.get("force", False)
+    if not isinstance(force, bool):
+        raise Refusal(400, f"force is {force!r}", path, "give true or false")
+    return force
 
 
 def answer(facts: Any, status: int = 200) -> web.Response:

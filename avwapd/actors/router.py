@@ -2,51 +2,51 @@
 
 A row is SENDING on the disk before the first byte leaves. What may or may not have arrived is UNKNOWN, and left by
 evidence alone: the order is found by its id and compared field by field; or it is absent after the settling time, and
-then a venue that refuses duplicates gets the same id again, while at any other the symbol is frozen and a human called.
-One doubt holds back its own symbol, nobody else.
+then a venue that refuses duplicates gets the same id again while the order is still wanted, else a cancel by that id;
+at any other venue the symbol is frozen and a human called. One doubt holds back its own symbol, nobody else.
+
+Cancels, stops and exits leave before entries, and what may not leave yet (rate budget, shut venue) waits without
+holding back another symbol. An entry that cannot leave in its time is refused with a reason.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
-from avwapd.actors.mail import Acted, Heard, Refused
+from avwapd.actors.mail import Heard
+from avwapd.actors.router_desk import Desk
+from avwapd.actors.router_doubt import Waiting, as_request
+from avwapd.actors.router_doubts import AGAIN_WAIT_S, LONG_DOUBT_S, Doubts
+from avwapd.actors.router_gate import Gate, Pace
 from avwapd.actors.symbols import Symbols
-from avwapd.core.codes import ACT_HALT
-from avwapd.core.machine import FROZEN
 from avwapd.ports import Clock
-from avwapd.store import ledger, notes, rows
-from avwapd.store.journal import Act
+from avwapd.store import rows
 from avwapd.store.rows import StepRows
-from avwapd.store.sql import Connection
 from avwapd.store.writer import Receipt, Writer
-from avwapd.venues import port
-from avwapd.venues.port import Venue, VenueDoubt, VenueOrder, VenueRefused
+from avwapd.venues.port import Venue, VenueDoubt, VenueRefused, VenueShut
 
 log = logging.getLogger("avwapd.router")
 
-SIDE = {"buy": 1, "sell": -1}
-
-
-@dataclass(slots=True)
-class Doubt:
-    """A request that may have arrived. Times are monotonic seconds."""
-
-    row: rows.Request
-    since: float
-    ask_at: float
-    wait_s: float
+SHUT_LONGEST_S = 60.0
+WORDS_S = 1.0  # the soonest that we ask what became of what was sent
+ASKING = -1  # stands for no symbol among those with a call under way
 
 
 class Router:
-    """`settling_ms`: how long after a doubt an order may still turn up at the venue."""
+    """settling_ms: market time after a doubt in which an order may still turn up at the venue; lost_ms: the same, of an
+    order that nobody wants any more, so that no second post can prove it (0: as settling_ms).
+
+    speed: market seconds in a second of the wall; at_once: calls to the venue under way at one time (1: each waits for
+    the one before); blocked: why no entry may leave now, "" where it may; orders_minute: more in a minute of market
+    time means that something has run away, 0: no such limit.
+    """
 
     def __init__(
         self,
@@ -56,31 +56,59 @@ class Router:
         clock: Clock,
         *,
         settling_ms: int,
+        lost_ms: int = 0,
         reconcile_s: float,
         killed: Callable[[], bool],
         market_ms: Callable[[], int],
+        speed: float = 1.0,
+        at_once: int = 1,
+        blocked: Callable[[], str] = lambda: "",
+        orders_minute: int = 0,
     ) -> None:
         self.venue = venue
         self.turns = 0
         self.sent = 0
-        self._writer = writer
+        self.heard_at: dict[int, float] = {}  # symbol -> monotonic time of the venue's last word about it
+        self.shut: VenueShut | None = None
         self._symbols = symbols
         self._clock = clock
-        self._settling_s = settling_ms / 1000
+        self._settling_s = settling_ms / 1000 / speed
         self._reconcile_s = reconcile_s
-        self._killed = killed
-        self._market_ms = market_ms
-        self._queue: deque[tuple[int, int]] = deque()
+        self._at_once = at_once
+        self._desk = Desk(writer, symbols, clock)
+        pace = Pace(orders_minute, 60.0 / speed)
+        states = symbols.journal.world.states
+        self._gate = Gate(states, clock, killed=killed, market_ms=market_ms, blocked=blocked, pace=pace)
+        self._doubts = Doubts(
+            venue,
+            self._desk,
+            self._gate,
+            clock,
+            settling_s=self._settling_s,
+            lost_s=max(self._settling_s, lost_ms / 1000 / speed),
+            long_s=LONG_DOUBT_S / speed,
+            call=lambda row: self._call(row),
+            call_again=lambda row: self._call(row, doubted=True),
+            expect_words=self._expect_words,
+        )
+        self._braked = False
+        self._recheck: Callable[[], Awaitable[None]] | None = getattr(venue, "recheck", None)
+        self._recheck_at: float | None = None
+        self._urgent: deque[Waiting] = deque()
+        self._entries: deque[Waiting] = deque()
         self._claimed: dict[tuple[int, int], Receipt] = {}
         self._idle = False
-        self._doubts: dict[tuple[int, int], Doubt] = {}
+        self._flying: set[int] = set()  # symbols with a call under way
+        self._admit_at: float | None = None
+        self._shut_since = 0.0
         self._settlers: list[anyio.Event] = []
+        self._listeners: list[anyio.Event] = []
         self._bell = anyio.Event()
         self._pulled = symbols.journal.cursor
         self._pull_again_at = 0.0
-        self._room = 16 * len(symbols.journal.world.states)
-        self._holding = False
+        self._room = 16 * len(states)
         self._expected: list[rows.Request] = []
+        self._group: TaskGroup
 
     # ------------------------------------------------------------------------------------------- from inside
 
@@ -92,32 +120,43 @@ class Router:
         """
         if not (step.effects and self._idle and self.venue.refuses_duplicates):
             return
-        symbol, intent = step.effects[0].symbol_id, step.effects[0].intent
-        if self._holding or self._queue or self._claimed or self._doubts or self._frozen(symbol) or self._killed():
+        item = Waiting.of_effect(step.effects[0])
+        busy = self._gate.held or self.waiting or self._claimed or self._doubts.by_key or self._flying
+        if busy or self._desk.frozen(item.symbol) or self._gate.why_not(item) is not None:
             return
-        self._claimed[symbol, intent] = await self._writer.post(partial(self._mark_sending, symbol, intent))
+        if self.venue.admit(item.kind, item.purpose) <= 0:
+            self._claimed[item.symbol, item.intent] = await self._desk.sending(item.symbol, item.intent)
 
     def take(self, step: StepRows) -> None:
-        """Committed effects. A machine has at most a few requests open, so the queue is bounded by their number."""
-        if step.effects:
-            self._queue.extend((effect.symbol_id, effect.intent) for effect in step.effects)
-            if len(self._queue) > self._room:
-                raise RuntimeError(f"{len(self._queue)} requests wait for the venue: more than the machines can have")
+        """Committed effects, and what the venue's words settled.
+
+        A machine has at most a few requests open, so the queue is bounded by their number.
+        """
+        for effect in step.effects:
+            self._enqueue(Waiting.of_effect(effect))
+        if self.waiting > self._room:
+            raise RuntimeError(f"{self.waiting} requests wait for the venue: more than the machines can have")
+        if self._doubts.settled_by(step) or step.effects:
             self._bell.set()
 
+    def _enqueue(self, item: Waiting) -> None:
+        (self._entries if item.opens else self._urgent).append(item)
+
     def resume(self, pending: list[rows.Request], live: list[rows.Request]) -> None:
-        """At start: what the last process left unsaid or in doubt, and what the venue must still have."""
-        self._expected = list(live)
-        now = self._clock.monotonic()
+        """At start: what the last process left unsaid or in doubt, and what the venue must still have.
+
+        The live orders of a venue across a network are the reconciler's.
+        """
+        self._expected = [] if self._recheck else list(live)
         for row in pending:
             if row.state == "NEW":
-                self._queue.append((row.symbol_id, row.intent))
+                self._enqueue(Waiting.of_row(row))
             else:
-                self._doubts[row.symbol_id, row.intent] = Doubt(row, now, now, 0.05)
+                self._doubts.recall(row)
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._urgent) + len(self._entries)
 
     @property
     def room(self) -> int:
@@ -125,27 +164,53 @@ class Router:
 
     @property
     def in_doubt(self) -> list[rows.Request]:
-        return [doubt.row for doubt in self._doubts.values()]
+        return [doubt.row for doubt in self._doubts.by_key.values()]
 
-    def hold(self) -> None:
-        """Listen and look up, but send nothing: missed bars are still to be folded."""
-        self._holding = True
+    def in_flight(self) -> set[int]:
+        """Symbols with a request that is under way or in doubt."""
+        return self._flying | self._doubts.symbols() | {symbol for symbol, _ in self._claimed}
 
-    def release(self) -> None:
-        """The last missed bar is folded: what is still wanted may leave."""
-        self._holding = False
+    def facts(self) -> dict[str, Any]:
+        """For status and heartbeat."""
+        return {
+            "sent": self.sent,
+            "in_doubt": len(self._doubts.by_key),
+            "held_by": sorted(self._gate.held),
+            "shut": self.shut.reason if self.shut else "",
+            "entries_blocked": self._gate.blocked(),
+            "orders_minute_spent": self._gate.spent(),
+        }
+
+    def hold(self, by: str = "bars") -> None:
+        """Listen and look up, but send nothing: missed bars are still to be folded, books still to be compared."""
+        self._gate.held.add(by)
+
+    def release(self, by: str = "bars") -> None:
+        """What is still wanted may leave, once everybody who held it back has said so."""
+        self._gate.held.discard(by)
         self._bell.set()
 
     def ring(self) -> None:
         self._bell.set()
+
+    async def alert(self, level: str, what: str) -> None:
+        """Call a human: info | warning | critical."""
+        await self._desk.alert(level, what)
 
     async def settle(self) -> None:
         """Return once the venue has answered everything and every answer is on the disk.
 
         What waits for a human (a frozen symbol) is left aside.
         """
+        await self._until_set(self._settlers)
+
+    async def listened(self) -> None:
+        """Return once every word that the venue has now is folded and on the disk."""
+        await self._until_set(self._listeners)
+
+    async def _until_set(self, waiters: list[anyio.Event]) -> None:
         done = anyio.Event()
-        self._settlers.append(done)
+        waiters.append(done)
         self._bell.set()
         await done.wait()
 
@@ -153,34 +218,40 @@ class Router:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Send, listen, resolve doubts until canceled."""
-        task_status.started()
-        while True:
-            self.turns += 1
-            self._bell = anyio.Event()
-            await self._reconcile()
-            moved = await self._send_waiting()
-            moved = await self._listen() or moved
-            moved = await self._resolve() or moved
-            if moved:
-                continue
-            if self._settlers:
-                await self._symbols.settled()
-                if self._settle_now():
-                    continue
-            self._idle = True
-            with anyio.move_on_after(self._patience()):
-                await self._bell.wait()
-            self._idle = False
+        async with anyio.create_task_group() as self._group:
+            task_status.started()
+            while True:
+                await self._turn()
+
+    async def _turn(self) -> None:
+        self.turns += 1
+        self._bell = anyio.Event()
+        await self._reconcile()
+        moved = await self._send_waiting()
+        moved = await self._listen() or moved
+        moved = await self._resolve() or moved
+        if moved:
+            return
+        if self._settlers:
+            await self._symbols.settled()
+            if self._settle_now():
+                return
+        self._idle = True
+        with anyio.move_on_after(self._patience()):
+            await self._bell.wait()
+        self._idle = False
 
     def _settle_now(self) -> bool:
         """Let those go who wait for quiet; True where there is more to do first."""
-        open_rows = [symbol for symbol, _ in self._queue if not self._frozen(symbol)]
-        if open_rows and not self._holding:
-            in_doubt = {symbol for symbol, _ in self._doubts}
-            return any(symbol not in in_doubt for symbol in open_rows)
-        if self._pulled != self._symbols.journal.cursor or self._pull_again_at:
+        if self._flying:
             return False
-        if not self._holding and any(not self._frozen(symbol) for symbol, _ in self._doubts):
+        if not self._gate.held:
+            waiting = [item.symbol for item in (*self._urgent, *self._entries) if not self._desk.frozen(item.symbol)]
+            if waiting:
+                return self._admit_at is None and not self._doubts.symbols().issuperset(waiting)
+            if self._doubts.open():
+                return False
+        if self._pulled != self._symbols.journal.cursor or self._pull_again_at:
             return False
         for done in self._settlers:
             done.set()
@@ -190,15 +261,29 @@ class Router:
     def _patience(self) -> float:
         """Seconds until something is due without a bell."""
         now = self._clock.monotonic()
-        due = [doubt.ask_at for doubt in self._doubts.values()]
+        due = self._doubts.next_at(self._flying)
+        due += [at for at in (self._admit_at, self._recheck_at) if at is not None]
         if self._pull_again_at:
             due.append(self._pull_again_at)
         return max(0.0, min([at - now for at in due] + [self._reconcile_s]))
 
-    def _frozen(self, symbol: int) -> bool:
-        return bool(self._symbols.journal.world.states[symbol]["halted"] == FROZEN)
+    async def _out(self, symbol: int, call: Callable[[], Awaitable[Any]]) -> None:
+        """Make a call about a symbol: at once, or beside others."""
+        if self._at_once == 1:
+            await call()
+            return
+        self._flying.add(symbol)
+        self._group.start_soon(self._fly, symbol, call)
 
-    # ---------------------------------------------------------------------------------------------- reconcile
+    async def _fly(self, symbol: int, call: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await call()
+        finally:
+            self._flying.discard(symbol)
+            self._bell.set()
+
+    def _full(self) -> bool:
+        return self._at_once > 1 and len(self._flying) >= self._at_once
 
     async def _reconcile(self) -> None:
         """Once after the start: an order that we hold for live and the venue does not know is a human's matter."""
@@ -210,154 +295,199 @@ class Router:
                 await self._clock.sleep(0.05)
                 continue
             self._expected.pop()
-            if order is None and not self._frozen(row.symbol_id):
-                await self._freeze(row, "the venue does not know an order that the ledger holds for live")
+            if order is None:
+                await self._desk.freeze(row, "the venue does not know an order that the ledger holds for live")
 
     # ------------------------------------------------------------------------------------------------ sending
 
     async def _send_waiting(self) -> bool:
-        """Send what is queued; a symbol with a doubt keeps its turn."""
-        if self._holding:
+        """Send what is queued, entries last; a symbol with a doubt keeps its turn."""
+        self._admit_at = None
+        if self._gate.held:
             return False
-        held: deque[tuple[int, int]] = deque()
-        blocked = {symbol for symbol, _ in self._doubts}
+        held: list[Waiting] = []
+        blocked: set[int] = set()
         moved = False
-        while self._queue:
-            symbol, intent = self._queue.popleft()
-            if symbol in blocked or self._frozen(symbol):
-                held.append((symbol, intent))
-                continue
-            moved = True
-            await self._send(symbol, intent)
-            if (symbol, intent) in self._doubts:
-                blocked.add(symbol)
-        self._queue.extendleft(reversed(held))
+        while (self._urgent or self._entries) and not self._full():
+            item = (self._urgent or self._entries).popleft()
+            busy = blocked | self._flying | self._doubts.symbols()
+            if item.symbol in busy or self._desk.frozen(item.symbol):
+                held.append(item)
+                blocked.add(item.symbol)
+            elif (item.symbol, item.intent) not in self._claimed and await self._refused(item):
+                moved = True
+            elif self._admitted(item):
+                moved = True
+                await self._out(item.symbol, partial(self._send, item.symbol, item.intent))
+            else:
+                held.append(item)
+                blocked.add(item.symbol)
+                if item.opens:
+                    break  # no other entry may leave either
+        for item in reversed(held):
+            (self._entries if item.opens else self._urgent).appendleft(item)
         return moved
+
+    async def _refused(self, item: Waiting) -> bool:
+        """Whether a request is not to leave any more; then its machine hears so."""
+        refusal = self._gate.why_not(item)
+        if refusal is None:
+            return False
+        if item.opens and self._gate.spent():
+            await self._brake()
+        cid = self._symbols.journal.cids[item.symbol, item.intent]
+        await self._desk.refuse(cid, refusal.word, refusal.state, refusal.why)
+        return True
+
+    def _admitted(self, item: Waiting) -> bool:
+        """The rate budget has a call for it; what was claimed took its own."""
+        if (item.symbol, item.intent) in self._claimed:
+            return True
+        wait_s = self.venue.admit(item.kind, item.purpose)
+        if wait_s > 0:
+            at = self._clock.monotonic() + wait_s
+            self._admit_at = at if self._admit_at is None else min(at, self._admit_at)
+        return wait_s <= 0
 
     async def _send(self, symbol: int, intent: int) -> None:
         """One request: SENDING is durable before the call, the outcome is known or in doubt after it."""
         claim = self._claimed.pop((symbol, intent), None)
-        if claim is None and self._opens_risk(symbol, intent) and self._killed():
-            await self._refuse_row(symbol, intent, "DENIED", "the kill switch is on")
+        row = await (claim or await self._desk.sending(symbol, intent)).wait()
+        if row is not None:
+            await self._call(row)
+
+    async def _call(self, row: rows.Request, *, doubted: bool = False) -> None:
+        """The call itself. What forbids an order is looked at once more: the commit took its time.
+
+        doubted: an earlier attempt may have arrived. Then nothing that this one meets says that there is no order.
+        """
+        refusal = self._gate.why_not(Waiting.of_row(row))
+        if refusal is not None and doubted:
+            await self._doubts.add(row, f"not sent again: {refusal.why}")
             return
-        row = await (claim or await self._writer.post(partial(self._mark_sending, symbol, intent))).wait()
-        if row is None:
+        if refusal is not None:
+            state = "EXPIRED" if refusal.word == "expired" else "REJECTED"
+            await self._desk.refuse(row.cid, refusal.word, state, refusal.why)
             return
-        if self._market_ms() > row.due_ts_ms and row.purpose == "entry" and row.kind == "submit":
-            await self._symbols.put(Refused(row.cid, "expired", "EXPIRED", "too old to be sent"))
-            return
-        await self._call(row)
-
-    def _mark_sending(self, symbol: int, intent: int, conn: Connection) -> rows.Request | None:
-        ledger.mark_sending(conn, symbol, intent, self._clock.now_ms())
-        return ledger.request(conn, symbol, intent)
-
-    def _mark_sending_again(self, symbol: int, intent: int, conn: Connection) -> rows.Request | None:
-        """None where the venue's word has ended the doubt meanwhile."""
-        row = ledger.request(conn, symbol, intent)
-        return self._mark_sending(symbol, intent, conn) if row is not None and row.state == "UNKNOWN" else None
-
-    def _opens_risk(self, symbol: int, intent: int) -> bool:
-        slot = self._symbols.journal.world.states[symbol]["entry"]
-        return bool(slot["intent"] == intent)
-
-    async def _refuse_row(self, symbol: int, intent: int, state: str, reason: str) -> None:
-        cid = self._symbols.journal.cids[symbol, intent]
-        await self._symbols.put(Refused(cid, "rejected", state, reason))
-
-    async def _call(self, row: rows.Request) -> None:
-        if row.purpose == "entry" and row.kind == "submit" and self._killed():
-            await self._symbols.put(Refused(row.cid, "rejected", "REJECTED", "the kill switch is on"))
-            return
+        await self._pace(row)
         try:
-            self.sent += 1
             await self.venue.send(as_request(row))
+        except VenueShut as shut:
+            if doubted:
+                await self.closed(shut)
+                await self._doubts.add(row, shut.reason)
+            else:
+                await self._not_taken(row, shut)
         except VenueDoubt as doubt:
-            await self._doubt(row, str(doubt))
+            await self._doubts.add(row, str(doubt))
         except VenueRefused as refused:
+            await self._opened()
             if refused.duplicate:
                 # It is there already: an earlier attempt arrived after all.
-                await self._doubt(row, "duplicate: the venue has it")
-            elif row.kind == "cancel":
-                await self._writer.submit(partial(self._mark, row, "REJECTED", refused.reason))
+                await self._doubts.add(row, "duplicate: the venue has it", taken=True)
+            elif doubted and row.kind != "cancel":
+                await self._doubts.add(row, f"refused when sent again: {refused.reason}", refused=refused.reason)
             else:
-                await self._symbols.put(Refused(row.cid, "rejected", "REJECTED", refused.reason))
+                await self._venue_refused(row, refused.reason)
+        else:
+            await self._opened()
+            self._expect_words(max(self._settling_s, WORDS_S))
 
-    def _mark(self, row: rows.Request, state: str, note: str, conn: Connection) -> None:
-        ledger.mark(conn, row.symbol_id, row.intent, state, self._clock.now_ms(), note=note)
+    async def _venue_refused(self, row: rows.Request, reason: str) -> None:
+        """A definite no. Most often something else happened to the order that was to be canceled or replaced: ask."""
+        if row.kind != "cancel":
+            await self._desk.refuse(row.cid, "rejected", "REJECTED", reason)
+        elif row.ref_cid is not None:
+            await self._desk.refuse(row.ref_cid, "cancel_refused", "REJECTED", reason)
+            await self._desk.mark(row, "REJECTED", reason)
+        if row.kind != "submit":
+            self._expect_words(0.0)
 
-    # -------------------------------------------------------------------------------------------- in doubt
+    async def _pace(self, row: rows.Request) -> None:
+        """Count what leaves. More in a minute than was ever meant: entries stop, exits go on."""
+        self.sent += 1
+        if self._gate.spent():
+            await self._brake()
+        else:
+            self._braked = False
+        if row.kind != "cancel":
+            self._gate.pace.count(self._clock.monotonic())
 
-    async def _doubt(self, row: rows.Request, why: str) -> None:
-        await self._writer.submit(partial(self._mark, row, "UNKNOWN", why))
-        now = self._clock.monotonic()
-        key = (row.symbol_id, row.intent)
-        known = self._doubts.get(key)
-        since = known.since if known else now
-        self._doubts[key] = Doubt(row, since, now, 0.05)
-        log.warning("%s %s %s is in doubt: %s", row.symbol, row.kind, row.cid, why)
+    async def _brake(self) -> None:
+        if not self._braked:
+            self._braked = True
+            await self._desk.halt_entries(f"{self._gate.pace.most} orders left within a minute")
+
+    # ------------------------------------------------------------------------------------------ a shut venue
+
+    async def closed(self, shut: VenueShut) -> None:
+        """The venue takes nothing: said once, until it is open again."""
+        first, self.shut = self.shut is None, shut
+        if first:
+            self._shut_since = self._clock.monotonic()
+            await self._desk.alert("warning", f"venue shut: {shut.reason}; no entries, stops and exits wait for it")
+
+    async def _not_taken(self, row: rows.Request, shut: VenueShut) -> None:
+        """Nothing was taken: an entry is over, everything else is kept until the venue is open again."""
+        await self.closed(shut)
+        if Waiting.of_row(row).opens:
+            await self._desk.refuse(row.cid, "rejected", "REJECTED", f"venue shut: {shut.reason}")
+        else:
+            await self._doubts.keep(row, shut.reason, min(max(shut.retry_s, AGAIN_WAIT_S), SHUT_LONGEST_S))
+
+    async def answered(self) -> None:
+        """The venue answered a question: what waits for it to open is tried; where nothing does, the shut time ends."""
+        if self.shut is None:
+            return
+        if self._doubts.kept:
+            self._doubts.reopened()
+            self._bell.set()
+        elif self._clock.monotonic() - self._shut_since >= self.shut.retry_s:
+            await self._opened()
+
+    async def _opened(self) -> None:
+        """The venue took or refused something: it is open."""
+        if self.shut is not None:
+            self.shut = None
+            self._doubts.reopened()
+            self._bell.set()
+            away_s = self._clock.monotonic() - self._shut_since
+            await self._desk.alert("info", f"the venue is open again after {away_s:.1f} s")
+
+    # ------------------------------------------------------------------------------------ doubts and listening
 
     async def _resolve(self) -> bool:
+        """Ask about what is in doubt; True where something came of it."""
         moved = False
-        for key, doubt in list(self._doubts.items()):
-            if doubt.ask_at <= self._clock.monotonic():
-                moved = await self._ask(key, doubt) or moved
+        for key, doubt in self._doubts.due(self._flying):
+            if self._full():
+                break
+            if self._at_once == 1:
+                moved = await self._doubts.ask(key, doubt) or moved
+            elif key[0] not in self._flying:
+                await self._out(key[0], partial(self._doubts.ask, key, doubt))
+        await self._doubts.lay_ghosts()
+        recheck = self._recheck_at is not None and self._recheck_at <= self._clock.monotonic()
+        if recheck and ASKING not in self._flying and not self._full():
+            self._recheck_at = None
+            await self._out(ASKING, self._ask_for_words)
         return moved
 
-    async def _ask(self, key: tuple[int, int], doubt: Doubt) -> bool:
-        """Look the order up; True where the doubt is over or the request went out again."""
-        row = doubt.row
-        doubt.wait_s = min(doubt.wait_s * 2, max(self._settling_s / 4, 0.05))
-        doubt.ask_at = self._clock.monotonic() + doubt.wait_s
-        if row.kind == "cancel":
-            if self._holding:
-                return False
-            return await self._again(key, row)  # asking twice to cancel is harmless anywhere
+    async def _ask_for_words(self) -> None:
+        """Where the venue has no log of its own: what came of ours, should no word have come."""
+        if self._recheck is None:
+            return
         try:
-            order = await self.venue.look_up(row.cid)
+            await self._recheck()
         except VenueDoubt:
-            return False
-        if order is not None:
-            return await self._adopt(key, row, order)
-        if self._holding or self._clock.monotonic() - doubt.since < self._settling_s:
-            return False
-        if self.venue.refuses_duplicates:
-            return await self._again(key, row)
-        if not self._frozen(row.symbol_id):
-            await self._freeze(row, "an order is in doubt and this venue cannot tell a second one from the first")
-        doubt.ask_at = self._clock.monotonic() + max(self._settling_s, 1.0)
-        return False
+            self._expect_words(max(self._settling_s, WORDS_S))
+        self._bell.set()
 
-    async def _again(self, key: tuple[int, int], row: rows.Request) -> bool:
-        del self._doubts[key]
-        fresh = await self._writer.submit(partial(self._mark_sending_again, row.symbol_id, row.intent))
-        if fresh is not None:
-            await self._call(fresh)
-            if key in self._doubts:
-                self._doubts[key].wait_s = 0.2
-                self._doubts[key].ask_at = self._clock.monotonic() + 0.2
-        return True
-
-    async def _adopt(self, key: tuple[int, int], row: rows.Request, order: VenueOrder) -> bool:
-        """The venue has it: it must be what we meant, field by field."""
-        wanted = (row.symbol, SIDE[row.side], row.type, row.qty, row.limit_ticks, row.stop_ticks)
-        found = (order.symbol, order.side, order.type, order.qty, order.limit_ticks, order.stop_ticks)
-        if wanted != found:
-            await self._freeze(row, f"the venue's order differs: {found}, ours {wanted}")
-            return False
-        del self._doubts[key]
-        await self._writer.submit(partial(self._mark, row, "ACKED", "found at the venue"))
-        log.info("%s %s found at the venue (%s)", row.symbol, row.cid, order.state)
-        return True
-
-    async def _freeze(self, row: rows.Request, reason: str) -> None:
-        log.error("%s halted: %s (%s)", row.symbol, reason, row.cid)
-        what = f"{row.symbol} halted: {reason} ({row.cid})"
-        await self._writer.submit(partial(notes.alert, ts_ms=self._clock.now_ms(), level="critical", what=what))
-        await self._symbols.put(Acted(Act(ACT_HALT, row.symbol_id, True, "router", reason)))
-        await self._symbols.settled()
-
-    # --------------------------------------------------------------------------------------------- listening
+    def _expect_words(self, within_s: float) -> None:
+        """Soon after we spoke we ask what came of it, unless the venue keeps a log."""
+        if self._recheck is not None:
+            at = self._clock.monotonic() + within_s
+            self._recheck_at = at if self._recheck_at is None else min(at, self._recheck_at)
 
     async def _listen(self) -> bool:
         """Pull the venue's words after the last one; True where there were any."""
@@ -370,24 +500,14 @@ class Router:
             return False
         self._pull_again_at = 0.0
         if not words:
+            for done in self._listeners:
+                done.set()
+            self._listeners.clear()
             return False
         self._pulled = words[-1].number
+        now, orders = self._clock.monotonic(), self._symbols.journal.orders
+        self.heard_at.update({orders[word.cid][0]: now for word in words if word.cid in orders})
+        self._doubts.heard(words)
         await self._symbols.put(Heard(words))
         await self._symbols.settled()
         return True
-
-
-def as_request(row: rows.Request) -> port.Request:
-    """An outbox row as the venue's port takes it."""
-    return port.Request(
-        kind=row.kind,
-        cid=row.cid,
-        ref_cid=row.ref_cid or "",
-        symbol=row.symbol,
-        purpose=row.purpose,
-        side=SIDE[row.side],
-        type=row.type,
-        qty=row.qty,
-        limit_ticks=row.limit_ticks,
-        stop_ticks=row.stop_ticks,
-    )

@@ -28,6 +28,8 @@ class Story:
     def tell(self, rows: StepRows) -> None:
         """Log one step."""
         self.decided += len(rows.decisions)
+        for what in rows.alerts:
+            log.error("%s", what)
         if not log.isEnabledFor(logging.INFO):
             return
         for row in rows.decisions:

@@ -85,6 +85,12 @@ def all_sessions(calendar: str) -> Sessions:
     return sessions(calendar, int(days[0]) * DAY_MS, int(days[-1]) * DAY_MS)
 
 
+def whole_calendar() -> tuple[int, int]:
+    """The first and the last moment of the packaged table, ms."""
+    days = _table(BELL).days
+    return int(days[0]) * DAY_MS, int(days[-1]) * DAY_MS
+
+
 def daily_stamps(calendar: str, first_ms: int, last_ms: int) -> Ints:
     """The `ts_ms` of every daily bar around the range: 16:00 of session dates, or the end of UTC days."""
     return stamps_of(calendar, sessions(calendar, first_ms, last_ms))

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avwapd.config import Config
+from avwapd.config import REMOTE_MODES, Config
 from avwapd.core import codes, engine
 from avwapd.core.records import ACTION, ANCHOR_RULE, BAR, MAX_ANCHORS, REPORT, WATCH
 from avwapd.feeds import FeedError
+from avwapd.feeds.calendar import whole_calendar
 from avwapd.feeds.market import Market, instrument_records
 from avwapd.settings import anchor_rules, params
 
@@ -41,16 +42,14 @@ class Setup:
         return digest.hexdigest()
 
 
-def build(
-    config: Config,
-    market: Market,
-    *,
-    unattended: bool = True,
-    first_ms: int | None = None,
-    last_ms: int | None = None,
-) -> Setup:
-    """Raises FeedError where the market is empty or its anchors do not fit."""
+def build(config: Config, market: Market) -> Setup:
+    """Raises FeedError where the market is empty or its anchors do not fit.
+
+    A run at a venue goes on past the newest bar: its sessions are the whole calendar, so that the same rules have the
+    same fingerprint at every start; and its loss blocks end by a human's hand.
+    """
     currency = config.equity.currency
+    first_ms, last_ms = whole_calendar() if at_venue(config) else (None, None)
     instruments, sessions = instrument_records(
         market,
         commission_usd=config.fills.commission_usd,
@@ -62,7 +61,9 @@ def build(
         last_ms=last_ms,
     )
     bell = bool(instruments["bell"].any())
-    wanted = params(config, currency=currency, timeframe_ms=market.timeframe_ms, bell=bell, unattended=unattended)
+    wanted = params(
+        config, currency=currency, timeframe_ms=market.timeframe_ms, bell=bell, unattended=not at_venue(config)
+    )
     lines = anchor_rules(config, market.symbols)
     if not engine.anchor_count_fits(lines.shape[1]):
         raise FeedError(
@@ -73,6 +74,11 @@ def build(
     rules = np.zeros((len(market.symbols), MAX_ANCHORS), ANCHOR_RULE)
     rules[:, : lines.shape[1]] = lines
     return Setup(config, market, instruments, sessions, rules, wanted, longest_session(market, instruments, sessions))
+
+
+def at_venue(config: Config) -> bool:
+    """Orders go to a venue across a network, and bars come from there."""
+    return config.run.mode in REMOTE_MODES
 
 
 def longest_session(market: Market, instruments: Any, sessions: Any) -> int:
@@ -101,6 +107,7 @@ def warm(setup: Setup) -> None:
     engine.watch(world, np.zeros(0, WATCH))
     engine.restate(world, out, 0, np.zeros(0, ACTION))
     engine.act(world, out, 0, codes.ACT_REARM, False)
+    engine.adjust(world, out, 0, 0, 0, 0, 0)
     row = np.zeros(1, REPORT)[0]
     row["kind"] = codes.ACKED
     engine.report(world, out, row)

@@ -1,4 +1,4 @@
-"""The bar archive: put bars in, see what is there, look for oddities, take bars out."""
+"""The bar archive: put bars in or fetch them, see what is there, look for oddities, take bars out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from avwapd.config.kinds import TIMEFRAME_MS, Unfit, moment_ms
 from avwapd.paths import resolve
+from avwapd.verbs.bars_fetch import EXAMPLE as FETCH_EXAMPLE
 from avwapd.verbs.tables import moment, table
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ EXAMPLE = """\
 examples:
   avwapd bars import SPY.parquet --exchange us --symbol SPY --timeframe 5m
   avwapd bars import old.csv --exchange us --symbol IBM --timeframe 1d --stamp start
+  avwapd bars fetch --exchange alpaca --symbols SPY,AAPL --timeframe 1m --from 2024-05-01
   avwapd bars list
   avwapd bars check --exchange us --timeframe 1d
   avwapd bars actions factors/*.csv --exchange us
@@ -33,7 +35,7 @@ SETTABLE = ("asset", "quote", "tick", "lot", "calendar", "min_qty", "min_notiona
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    acts = parser.add_subparsers(dest="act", required=True, metavar="import|list|check|actions|export")
+    acts = parser.add_subparsers(dest="act", required=True, metavar="import|fetch|list|check|actions|export")
     put = acts.add_parser("import", help="files of bars into the archive", epilog=EXAMPLE)
     put.add_argument("files", nargs="+", type=Path, metavar="FILE", help="Parquet, Feather or CSV")
     put.add_argument("--exchange", required=True)
@@ -43,6 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("--strict", action="store_true", help="one bad row keeps its whole file out")
     for name in SETTABLE:
         put.add_argument(f"--{name.replace('_', '-')}", help="instead of what the data says, at the first import")
+    get = acts.add_parser("fetch", help="a venue's history into the archive; resumes", epilog=FETCH_EXAMPLE)
+    get.add_argument("--exchange", help="alpaca, binance, kraken or another as ccxt names it (default: venue.name)")
+    get.add_argument("--symbols", type=_names, default=(), metavar="A,B", help="default: run.symbols")
+    get.add_argument("--universe", action="store_true", help="every symbol of the newest universe snapshot")
+    get.add_argument("--timeframe", choices=TIMEFRAME_MS, help="default: run.timeframe")
+    get.add_argument("--from", dest="start", type=_moment, metavar="T", help="default: as far as a warm-up looks back")
+    get.add_argument("--to", dest="end", type=_last_moment, metavar="T", help="default: the last closed bar")
+    get.add_argument("--actions", action="store_true", help="splits and dividends too")
+    for name in SETTABLE:
+        get.add_argument(f"--{name.replace('_', '-')}", help="instead of what the venue says, at the first fetch")
     seen = acts.add_parser("list", help="what is there", epilog=EXAMPLE)
     look = acts.add_parser("check", help="gaps, duplicates, outliers, probable splits", epilog=EXAMPLE)
     look.add_argument("--strict", action="store_true", help="an oddity is a failure")
@@ -70,6 +82,10 @@ def run(args: argparse.Namespace) -> int:
         from avwapd.verbs.bars_actions import run_actions
 
         return run_actions(archive, args)
+    if args.act == "fetch":
+        from avwapd.verbs.bars_fetch import run_fetch
+
+        return run_fetch(archive, args)
     if args.act == "check":
         from avwapd.verbs.bars_check import run_check
 

@@ -1,15 +1,19 @@
-"""Preflight: can it start here (config), does it keep its promises (self)? Offline; nothing is written."""
+"""Preflight: can it start here (config), does it keep its promises (self)? Offline; nothing is written.
+
+Only `venue` asks a network: the configured account, with an order far from the market that is canceled at once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import avwapd
-from avwapd.config import Config, ConfigError, config_hash, load, refuse_absent_mode
+from avwapd.config import REMOTE_MODES, Config, ConfigError, config_hash, load, refuse_absent_mode
 from avwapd.paths import Paths, resolve
 from avwapd.verbs.header import header_of
 
@@ -17,10 +21,11 @@ EXAMPLE = """\
 examples:
   avwapd check --mode config
   avwapd check --mode self
+  avwapd check --mode venue
   avwapd --config-check --config etc/demo.toml --json
 """
 
-PRESENT = ("config", "self")
+PRESENT = ("config", "self", "venue")
 OK, WARN, FAIL = "ok", "warn", "fail"
 REPORT = "keep the configuration and report this: it must not happen"
 
@@ -36,9 +41,17 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=PRESENT, default="config", help="what to look at (default: config)")
     parser.add_argument("--strict", action="store_true", help="a warning fails")
+    group = parser.add_argument_group("of --mode venue")
+    group.add_argument("--live", action="store_true", help="the live account; it is only looked at, unless --order")
+    group.add_argument("--order", action="store_true", help="with --live: place the far-off order there too")
+    group.add_argument("--symbol", metavar="S", help="of bars and order (default: the first of run.symbols)")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.mode == "venue":
+        from avwapd.verbs.check_venue import run_venue
+
+        return run_venue(args)
     return of_itself(args) if args.mode == "self" else of_configuration(args)
 
 
@@ -143,10 +156,65 @@ def of_database(path: Path) -> Finding:
 
 
 def of_outside(config: Config) -> list[Finding]:
-    return [
-        Finding("credentials", OK, f"none needed in mode {config.run.mode}"),
-        Finding("network", OK, "allowed" if config.network.allowed else "off"),
-    ]
+    network = Finding("network", OK, "allowed" if config.network.allowed else "off")
+    if config.run.mode not in REMOTE_MODES:
+        return [Finding("credentials", OK, f"none needed in mode {config.run.mode}"), network]
+    return [of_venue(config), *of_bars(config), of_address(config), of_credentials(config), network]
+
+
+def of_bars(config: Config) -> list[Finding]:
+    """Only where the warm-up is of another exchange than what follows."""
+    exchange, venue = config.run.exchange, config.venue.name
+    if exchange in ("", venue):
+        return []
+    what = f"the warm-up of {exchange}, live bars and orders of {venue}"
+    return [Finding("bars", WARN, what, f'set run.exchange = "{venue}", unless prices and symbols are the same')]
+
+
+def of_venue(config: Config) -> Finding:
+    """Whether orders can go there as they should; says what an exchange cannot do."""
+    from avwapd.remote.ccxt_table import ROWS
+
+    name = config.venue.name
+    if name == "alpaca":
+        return Finding("venue", OK, name)
+    if name in ROWS:
+        row = ROWS[name]
+        lacks = "" if row.can_look_up else "orders cannot be looked up by id: one in doubt halts its symbol"
+        lacks += "" if row.stop else "; no stops there" if lacks else "no stops there"
+        next_step = "see docs/venues.md for what that means" if lacks else ""
+        return Finding("venue", WARN if lacks else OK, f"{name} through ccxt{': ' + lacks if lacks else ''}", next_step)
+    found = importlib.util.find_spec("ccxt")
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    if not any((Path(folder) / f"{name}.py").exists() for folder in folders):
+        return Finding("venue", FAIL, f"{name} is no exchange that ccxt knows", "set venue.name; see docs/venues.md")
+    what = f"{name} through ccxt: untried; no look-up of orders, no stops"
+    return Finding("venue", WARN, what, "see docs/venues.md for what that means")
+
+
+def of_address(config: Config) -> Finding:
+    """Mode and addresses agree; nothing is asked there."""
+    from avwapd.remote.addresses import assert_addresses
+    from avwapd.remote.credentials import ALPACA
+
+    venue, mode = config.venue, config.run.mode
+    try:
+        trading = assert_addresses(mode, venue, config.feed.plan, os.environ.get(ALPACA.address, ""))
+    except ConfigError as error:
+        return Finding("address", FAIL, f"{error.what} ({error.where})", error.next_step)
+    own = "its own test site" if mode == "paper" and venue.name != "alpaca" else "its own"
+    return Finding("address", OK, f"{trading or own}, as fits mode {mode}")
+
+
+def of_credentials(config: Config) -> Finding:
+    """Whether there are keys; never what they are."""
+    from avwapd.remote.credentials import load as keys_of
+
+    try:
+        keys = keys_of(config)
+    except ConfigError as error:
+        return Finding("credentials", FAIL, f"{error.what} ({error.where})", error.next_step)
+    return Finding("credentials", OK, "made up: the venue is simulated" if keys.simulated else "present")
 
 
 # -------------------------------------------------------------------- words

@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, words in SYMBOL_ACTS.items():
         act = add(acts, name, words, f"avwapd ctl {name} AAPL")
         act.add_argument("symbol", metavar="SYMBOL", nargs="?", help="only this one (default: all)")
+        if name == "resume":
+            act.add_argument("--force", action="store_true", help="also where ledger and venue differ")
     why = add(acts, "why", "one decision in words", "avwapd ctl why AAPL 2024-05-02T13:35:00Z")
     why.add_argument("symbol", metavar="SYMBOL")
     why.add_argument("ts", metavar="TS", help="the bar's close: ts_ms, or a time with its zone")
@@ -80,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.act not in QUERIES:
         symbol = getattr(args, "symbol", None)
         method, body = "POST", {} if symbol is None else {"symbol": symbol}
+        if getattr(args, "force", False):
+            body["force"] = True
     answer = ask(resolve(args.state_dir).socket, method, path, body, args.limit_s)
     if args.json:
         print(json.dumps(answer))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import random
 import signal
 import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avwapd.config import Config, ConfigError, config_hash, load, refuse_absent_mode
+from avwapd.config import REMOTE_MODES, Config, ConfigError, config_hash, is_loopback, load, refuse_absent_mode
 from avwapd.paths import Paths, resolve
+from avwapd.ports import Clock, ScaledClock, SystemClock
+from avwapd.store.ids import is_ours
+from avwapd.venues.port import VenueDoubt
 
 if TYPE_CHECKING:
     from avwapd.daemon import Daemon, Doors
@@ -33,6 +37,7 @@ OVERRIDES = {
     "window_to": "run.window_to",
     "speed": "run.speed",
 }
+FOREIGN = ("aiohttp", "alpaca", "asyncio", "ccxt", "websockets")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         options["run.market"] = "archive"
     config = load(Path(args.config) if args.config else None, options=options)
     refuse_absent_mode(config)
+    assert_reachable(config)
     tell(config, as_json=bool(args.json))
     paths = resolve(args.state_dir)
     make_folder(paths.state)
@@ -60,6 +66,17 @@ def run(args: argparse.Namespace) -> int:
 
     with hold(paths.state):
         return serve(config, paths, once=args.once)
+
+
+def assert_reachable(config: Config) -> None:
+    """Keys are there and addresses fit the mode, before anything is begun; raises ConfigError."""
+    if config.run.mode not in REMOTE_MODES:
+        return
+    from avwapd.remote import credentials
+    from avwapd.remote.addresses import assert_addresses
+
+    keys = credentials.load(config)
+    assert_addresses(config.run.mode, config.venue, config.feed.plan, keys.address)
 
 
 def make_folder(state: Path) -> None:
@@ -88,7 +105,7 @@ def serve(config: Config, paths: Paths, *, once: bool) -> int:
     log.info(
         "avwapd starts: mode=%s venue=%s symbols=%d bars=%d database=%s config=%s",
         config.run.mode,
-        config.embedded.venue,
+        config.embedded.venue if config.run.mode not in REMOTE_MODES else config.venue.name,
         len(market.symbols),
         len(market.bars),
         paths.database.name,
@@ -105,8 +122,17 @@ def serve(config: Config, paths: Paths, *, once: bool) -> int:
     try:
         anyio.run(watched, daemon)
     except BaseExceptionGroup as group:
-        raise first_of(group) from group
+        raise hinted(first_of(group), config) from group
     return 0
+
+
+def hinted(error: BaseException, config: Config) -> BaseException:
+    """With the way out that only a simulated venue has."""
+    from avwapd.actors.reconcile import AccountTooSmall
+
+    if isinstance(error, AccountTooSmall) and is_loopback(config.venue.address):
+        error.next_step += "; a simulated venue opens a new account: avwapd demo-venue --fresh"
+    return error
 
 
 async def watched(daemon: Daemon) -> None:
@@ -146,19 +172,32 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def doors(config: Config, paths: Paths) -> Doors:
     """The real world."""
     from avwapd.daemon import Doors
-    from avwapd.ports import SystemClock
+    from avwapd.feeds.source import live_feed
     from avwapd.store.database import open_database
     from avwapd.store.watchlist import read as read_watchlist
-    from avwapd.venues.choose import open_venue
+    from avwapd.venues.choose import open_remote, open_venue
+
+    clock = clock_of(config)
+    chance = random.Random(f"{os.getpid()}/{boot_id()}").random  # jitter only: nothing that is decided
 
     async def database() -> Any:
         return await open_database(paths.database)
 
     async def venue(setup: Setup) -> Any:
-        return await open_venue(config, setup, paths.state)
+        if config.run.mode not in REMOTE_MODES:
+            return await open_venue(config, setup, paths.state)
+        opened = await open_remote(config, setup, clock, ours=is_ours, chance=chance)
+        if isinstance(clock, ScaledClock):
+            await follow(clock, opened)
+        return opened
+
+    def feed(setup: Setup) -> Any:
+        return live_feed(config, setup, clock, chance=chance)
 
     return Doors(
-        clock=SystemClock(),
+        clock=clock,
+        open_feed=feed,
+        chance=chance,
         open_database=database,
         open_venue=venue,
         publish_beat=lambda facts: write_beat(paths.heartbeat, facts),
@@ -170,10 +209,38 @@ def doors(config: Config, paths: Paths) -> Doors:
     )
 
 
+def clock_of(config: Config) -> Clock:
+    """The machine's, or that of a simulated venue, which is not there yet."""
+    near = config.run.mode in REMOTE_MODES and is_loopback(config.venue.address)
+    return ScaledClock(SystemClock().now_ms(), config.venue.speed) if near else SystemClock()
+
+
+async def follow(clock: ScaledClock, venue: Any) -> None:
+    """Set market time to the simulated venue's; waits until it answers."""
+    while True:
+        try:
+            clock.set(clock.now_ms() + await venue.skew_ms())
+            return
+        except VenueDoubt as doubt:
+            log.warning("the venue's clock cannot be read yet: %s", doubt)
+            await clock.sleep(1.0)
+
+
 def servers(daemon: Daemon, paths: Paths) -> list[Any]:
     from avwapd.actors.control import Control
 
-    return [Control(paths.socket, paths.database, daemon.symbols, daemon.facts, daemon.stop, daemon.lists.reload)]
+    at_venue = daemon.at_venue
+    return [
+        Control(
+            paths.socket,
+            paths.database,
+            daemon.symbols,
+            daemon.facts,
+            daemon.stop,
+            daemon.lists.reload,
+            difference_of=at_venue.reconciler.difference_of if at_venue is not None else lambda symbol: "",
+        )
+    ]
 
 
 def write_beat(path: Path, facts: dict[str, Any]) -> None:
@@ -208,7 +275,9 @@ def tell(config: Config, *, as_json: bool) -> None:
     root.setLevel(LEVELS[config.log.level])
     # A closed pipe must not fill it with tracebacks; a client's garbage is answered, not told.
     logging.raiseExceptions = False
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+    # Clients tell each outage with a traceback; ours say it in a line.
+    for name in FOREIGN:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from avwapd.verbs.venue_words import SECTIONS, section_rows
+
 
 def lines_of(act: str, answer: Any) -> Iterator[str]:
     """Readable lines for the answer to `act`."""
@@ -32,6 +34,9 @@ def status_rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "queues": ("queues", fills),
     }
     for name, value in status.items():
+        if name in SECTIONS and value is not None:
+            yield from section_rows(name, value)
+            continue
         label, form = shown.get(name, (name.replace("_", " "), words))
         if value is not None:
             yield label, form(value)

@@ -112,6 +112,7 @@ def ctl(state: Path, *words: str) -> int:
         (["halt", "AAPL"], "POST /v1/halt", {"symbol": "AAPL"}),
         (["halt", "--json", "AAPL"], "POST /v1/halt", {"symbol": "AAPL"}),
         (["resume", "AAPL", "--json"], "POST /v1/resume", {"symbol": "AAPL"}),
+        (["resume", "AAPL", "--force"], "POST /v1/resume", {"symbol": "AAPL", "force": True}),
         (["flatten"], "POST /v1/flatten", {}),
         (["drain"], "POST /v1/drain", {}),
         (["stop"], "POST /v1/stop", {}),

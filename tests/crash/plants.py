@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
-from avwapd.actors.router import Router, as_request
+from avwapd.actors.router import Router
+from avwapd.actors.router_doubt import as_request
 from avwapd.store import journal, ledger
 from avwapd.store.journal import Journal
 from avwapd.venues.client import HttpVenue
@@ -17,9 +17,9 @@ def send_before_commit() -> None:
     """The request leaves first, SENDING is committed when its answer is there."""
 
     async def send(self: Any, symbol: int, intent: int) -> None:
-        row = await self._writer.submit(lambda conn: ledger.request(conn, symbol, intent))
+        row = await self._desk._writer.submit(lambda conn: ledger.request(conn, symbol, intent))
         await self.venue.send(as_request(row))
-        await self._writer.submit(partial(self._mark_sending, symbol, intent))
+        await (await self._desk.sending(symbol, intent)).wait()
 
     Router._send = send  # type: ignore[method-assign]
 

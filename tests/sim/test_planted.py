@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from avwapd.actors.mail import Refused
-from avwapd.actors.router import Router, as_request
+from avwapd.actors.router import Router
+from avwapd.actors.router_doubt import as_request
+from avwapd.actors.router_doubts import Doubts
 from avwapd.store import journal as journal_module
 from avwapd.store import ledger
 from avwapd.store.ids import client_id
@@ -59,9 +59,9 @@ def test_nothing_planted_nothing_noticed(expected: Outcome, tmp_path: Path) -> N
 
 def test_sent_before_the_commit(expected: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hasty(self: Any, symbol: int, intent: int) -> None:
-        row = await self._writer.submit(lambda conn: ledger.request(conn, symbol, intent))
+        row = await self._desk._writer.submit(lambda conn: ledger.request(conn, symbol, intent))
         await self.venue.send(as_request(row))
-        await self._writer.submit(partial(self._mark_sending, symbol, intent))
+        await (await self._desk.sending(symbol, intent)).wait()
 
     async def unclaimed(self: Any, step: Any) -> None:
         pass
@@ -96,29 +96,29 @@ def test_a_blind_second_post_where_duplicates_are_not_refused(
     expected: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def blind(self: Any, key: tuple[int, int], doubt: Any) -> bool:
-        return bool(await self._again(key, doubt.row))
+        return bool(await self._again(key, doubt))
 
-    monkeypatch.setattr(Router, "_ask", blind)
+    monkeypatch.setattr(Doubts, "ask", blind)
     line = FaultPlan(lose_answer=0.5)
     plans = [replace(PLAN, faults=replace(line, seed=seed), refuses_duplicates=False) for seed in range(8)]
     assert "two orders" in "".join(notices(plan, expected, tmp_path / str(plan.faults.seed)) for plan in plans)
 
 
 def test_a_time_out_taken_for_a_refusal(expected: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sure(self: Any, row: Any, why: str) -> None:
+    async def sure(self: Any, row: Any, why: str, **_: Any) -> None:
         if row.kind != "cancel":
-            await self._symbols.put(Refused(row.cid, "rejected", "REJECTED", why))
+            await self._desk.refuse(row.cid, "rejected", "REJECTED", why)
 
-    monkeypatch.setattr(Router, "_doubt", sure)
+    monkeypatch.setattr(Doubts, "add", sure)
     assert notices(LOSSY, expected, tmp_path)
 
 
 def test_acknowledged_before_it_was_sent(expected: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call = Router._call
 
-    async def early(self: Any, row: Any) -> None:
-        await self._writer.submit(partial(self._mark, row, "ACKED", "surely"))
-        await call(self, row)
+    async def early(self: Any, row: Any, **given: Any) -> None:
+        await self._desk.mark(row, "ACKED", "surely")
+        await call(self, row, **given)
 
     monkeypatch.setattr(Router, "_call", early)
     kills = [Kill("commit", number, 1) for number in range(20, 50)]
@@ -129,8 +129,10 @@ def test_what_was_being_sent_is_forgotten_at_the_start(
     expected: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resume = Router.resume
-    monkeypatch.setattr(
-        Router, "resume", lambda self, pending: resume(self, [row for row in pending if row.state == "NEW"])
-    )
+
+    def forgetful(self: Any, pending: Any, live: Any) -> None:
+        resume(self, [row for row in pending if row.state == "NEW"], live)
+
+    monkeypatch.setattr(Router, "resume", forgetful)
     slow = replace(PLAN, faults=FaultPlan(delay_ms=5))  # killed while the request has not arrived
     assert notices(slow, expected, tmp_path, WINDOWS)

@@ -1,0 +1,149 @@
+"""What only a run at a venue across a network has: live bars, the books compared, unprotected seconds counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from anyio.abc import TaskGroup
+
+from avwapd.actors.clock import MarketClock
+from avwapd.actors.live import LiveBars
+from avwapd.actors.naked import Naked
+from avwapd.actors.reconcile import Reconciler
+from avwapd.actors.router import Router
+from avwapd.actors.symbols import Symbols
+from avwapd.feeds.live import LiveFeed
+from avwapd.feeds.world import Setup
+from avwapd.ports import Clock, ScaledClock
+from avwapd.remote.terms import terms_of
+from avwapd.store import ledger, notes
+from avwapd.store.rows import StepRows
+from avwapd.store.sql import Connection
+from avwapd.store.writer import Writer
+from avwapd.venues.port import KnownOrder, RemoteVenue, VenueDoubt
+
+log = logging.getLogger("avwapd.venue")
+
+FOLLOW_S = 1.0
+
+
+def resynced(clock: Clock, limit_ms: int) -> Callable[[int], int]:
+    """Of a simulated venue, whose market may leave hours out: our market time follows it. Of a real one: nothing."""
+
+    def skew(measured_ms: int) -> int:
+        if isinstance(clock, ScaledClock) and abs(measured_ms) > limit_ms:
+            clock.set(clock.now_ms() + measured_ms)
+            return 0
+        return measured_ms
+
+    return skew
+
+
+class AtVenue:
+    """Built before the router runs; `begin` first, then `start`."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        venue: RemoteVenue,
+        feed: LiveFeed,
+        symbols: Symbols,
+        writer: Writer,
+        router: Router,
+        clock: Clock,
+        market: MarketClock,
+        *,
+        chance: Callable[[], float],
+    ) -> None:
+        config = setup.config
+        self._venue = venue
+        self._writer = writer
+        self._router = router
+        self._symbols = symbols
+        self._clock = clock
+        terms = terms_of(setup.market.symbols, setup.market.instruments)
+        self.reconciler = Reconciler(
+            venue,
+            symbols,
+            writer,
+            router,
+            clock,
+            config,
+            terms,
+            resync=resynced(clock, setup.market.timeframe_ms // 2),
+        )
+        self.naked = Naked(
+            symbols.journal,
+            clock,
+            limit_s=config.reconcile.naked_limit_s,
+            speed=config.venue.speed,
+            alert=self.alert,
+        )
+        self.bars = LiveBars(
+            feed,
+            symbols,
+            router,
+            writer,
+            clock,
+            market,
+            archive=setup.market.bars,
+            warmup_sessions=config.run.warmup_sessions,
+            actions=setup.market.actions,
+            min_volume_share=config.feed.min_volume_share,
+            draw=chance,
+        )
+
+        self.reconciler.due_actions(self.bars.due_actions)
+
+    async def begin(self) -> None:
+        """What the ledger knows of orders and executions, so that nothing is heard twice; then the account's worth.
+
+        Raises AccountTooSmall.
+        """
+        known, booked = await self._writer.submit(self._load)
+        self._venue.begin(self._symbols.journal.cursor, known, booked, self._router.ring)
+        self.naked.start()
+        await self.reconciler.assert_funded()
+
+    def _load(self, conn: Connection) -> tuple[list[KnownOrder], frozenset[str]]:
+        return [KnownOrder(*row) for row in ledger.known_orders(conn)], frozenset(ledger.exec_ids(conn))
+
+    async def start(self, group: TaskGroup) -> None:
+        """The venue's stream, the comparison of books, the count of unprotected seconds."""
+        if isinstance(self._clock, ScaledClock):
+            group.start_soon(self._follow, self._clock)
+        await group.start(self._venue.run)
+        await group.start(self.reconciler.run)
+        await group.start(self.naked.run)
+
+    async def _follow(self, clock: ScaledClock) -> None:
+        """A simulated market may be slower than its pace, or leave hours out: its clock is ours."""
+        while True:
+            await clock.sleep(FOLLOW_S)
+            try:
+                clock.set(clock.now_ms() + await self._venue.skew_ms())
+            except VenueDoubt:
+                continue  # the reconciliation tells of a venue that does not answer
+
+    def tell(self, rows: StepRows) -> None:
+        """Committed rows."""
+        self.naked.tell(rows)
+
+    async def alert(self, what: str, level: str = "critical") -> None:
+        """A row that waits for a human, and a line in the log."""
+        log.error("%s", what)
+        note = partial(notes.alert, ts_ms=self._clock.now_ms(), level=level, what=what)
+        await self._writer.submit(note)
+
+    def facts(self) -> dict[str, Any]:
+        """The sections of status that a simulated run does not have."""
+        return {
+            "venue": self._venue.facts(),
+            "feed": self.bars.facts(),
+            "reconcile": self.reconciler.facts(),
+            "naked": self.naked.facts(),
+            "router": self._router.facts(),
+        }

@@ -1,0 +1,70 @@
+"""Seconds without a stop: what counts as one, when a spell begins and ends, when a human is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avwapd.actors.naked import uncovered
+from avwapd.core.codes import (
+    PURPOSE_EXIT,
+    PURPOSE_TRIM,
+    SLOT_CANCELING,
+    SLOT_EMPTY,
+    SLOT_LIVE,
+    SLOT_PENDING,
+)
+from avwapd.core.records import STATE
+from tests.actors_router.bench import bench
+
+
+def state(qty: int, *, trim: int = 0, **slots: tuple[int, int, int]) -> Any:
+    """slots: (status, qty, purpose)."""
+    row = np.zeros(1, STATE)[0]
+    row["qty"], row["side"], row["trim_qty"] = qty, 1, trim
+    for name, (status, lots, purpose) in slots.items():
+        row[name]["status"], row[name]["qty"], row[name]["purpose"] = status, lots, purpose
+    return row
+
+
+@pytest.mark.parametrize(
+    ("row", "lots"),
+    [
+        (state(0), 0),
+        (state(10), 10),
+        (state(10, protect=(SLOT_PENDING, 10, 2)), 10),
+        (state(10, protect=(SLOT_LIVE, 10, 2)), 0),
+        (state(10, protect=(SLOT_LIVE, 6, 2)), 4),  # a second part of the entry was filled
+        (state(10, protect=(SLOT_CANCELING, 10, 2)), 0),  # until its word comes it works
+        (state(10, protect=(SLOT_PENDING, 10, 2), replaced=(SLOT_LIVE, 10, 2)), 0),
+        (state(10, protect=(SLOT_PENDING, 10, 2), replaced=(SLOT_LIVE, 4, 2)), 6),
+        (state(10, protect=(SLOT_EMPTY, 10, 2)), 10),
+        (state(10, protect=(SLOT_LIVE, 5, 2), trim=5), 0),
+        (state(10, protect=(SLOT_LIVE, 5, 2), leave=(SLOT_PENDING, 5, PURPOSE_TRIM)), 0),
+        (state(10, leave=(SLOT_PENDING, 10, PURPOSE_EXIT)), 10),
+        (state(10, leave=(SLOT_LIVE, 10, PURPOSE_EXIT)), 0),
+    ],
+)
+def test_the_lots_that_nothing_protects(row: Any, lots: int) -> None:
+    assert uncovered(row) == lots
+
+
+async def test_a_stop_that_cannot_leave_is_counted_and_told_once(tmp_path: Path) -> None:
+    async with bench(tmp_path) as there:
+        await there.until(lambda: bool(there.states["entry"]["status"].any()))
+        there.fault("limit_429", on="submit", value=30)
+        there.sim.market.half(1)  # the entry fills
+        await there.wait(lambda: there.router.in_doubt)
+        await there.naked.check()
+        there.sim.market.half(1)  # two minutes and a half pass at once
+        await there.naked.check()
+        await there.naked.check()
+        told = [what for level, what in await there.alerts() if level == "critical"]
+        assert len(told) == 1
+        assert "held without a stop at the venue for 150.0 s" in told[0]
+        facts = there.naked.facts()
+        assert facts["worst_s"] == 150
+        assert list(facts["now_s"].values()) == [150]
