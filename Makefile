@@ -21,7 +21,7 @@ run: $(ENGINE)
 	@AVWAPD_STATE_DIR=.state/demo exec $(BIN)/avwapd run --config etc/demo.toml
 
 test: check $(ENGINE)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.side_by_side
 
 check: $(SETUP)
 	@$(BIN)/ruff check --quiet .
