@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from avwapd.config.modes import LIVE
 from avwapd.config.sections import (
     ADJUSTMENTS,
     CEILING_ENTRIES_DAY,
@@ -24,6 +26,9 @@ from avwapd.core.codes import (
     ANCHOR_USER,
     ANCHORS,
     DAILY_ANCHORS,
+    GATE_BAD_TICKER,
+    GATE_EARNINGS,
+    GATE_REGIME,
     LIMIT,
     MARKET,
     SETUPS,
@@ -37,6 +42,10 @@ __all__ = [
     "CEILING_ORDERS_MINUTE",
     "CEILING_ORDER_NOTIONAL",
     "anchor_rules",
+    "bind",
+    "limit_words",
+    "limits_in",
+    "live_limits",
     "params",
     "scan_params",
 ]
@@ -222,7 +231,15 @@ def _gates(config: Config) -> dict[str, Any]:
         "min_slope": gates.min_slope_fraction,
         "slope_bars": gates.slope_bars,
         "max_drift_pct": gates.max_drift_pct,
+        "gates_asked": asked(config),
     }
+
+
+def asked(config: Config) -> int:
+    """Bits of the verdicts that only some configurations have."""
+    gates = config.gates
+    wanted = {GATE_REGIME: gates.regime_index, GATE_EARNINGS: gates.earnings, GATE_BAD_TICKER: gates.bad_tickers}
+    return sum(1 << gate for gate, on in wanted.items() if on)
 
 
 def _stop(config: Config) -> dict[str, Any]:
@@ -286,3 +303,48 @@ def _caps(config: Config, currency: str) -> dict[str, Any]:
         "ceiling_gross_fraction": CEILING_GROSS_FRACTION,
         "ceiling_entries_day": CEILING_ENTRIES_DAY,
     }
+
+
+# ----------------------------------------------------------------------------------------------- limits of mode live
+
+LIMITED = ("max_positions", "max_entries_day", "max_gross_notional", "max_symbol_notional")
+UNLIMITED_AT_0 = ("max_gross_notional", "max_symbol_notional")  # as [caps] has it
+IN_FORCE = "in force: "
+
+
+def live_limits(config: Config) -> dict[str, float] | None:
+    """The [live] limits as they hold now; None in another mode. The first day's never allow more than the others."""
+    live = config.live
+    if config.run.mode != LIVE:
+        return None
+    found: dict[str, float] = {name: getattr(live, name) for name in LIMITED}
+    if live.first_live:
+        found = {name: min(value, getattr(live, f"first_{name}")) for name, value in found.items()}
+    return found | {"min_position": live.min_position}
+
+
+def limit_words(limits: Mapping[str, float]) -> str:
+    """Limits as the journal keeps them: in the reason of the act that says they are in force."""
+    return IN_FORCE + json.dumps(dict(limits), sort_keys=True)
+
+
+def limits_in(reason: str) -> dict[str, float] | None:
+    """What `limit_words` said; None for another reason. Empty: the configuration's own caps again."""
+    if not reason.startswith(IN_FORCE):
+        return None
+    found: dict[str, float] = json.loads(reason.removeprefix(IN_FORCE))
+    return found
+
+
+def bind(
+    params: np.ndarray[Any, np.dtype[np.void]],
+    base: np.ndarray[Any, np.dtype[np.void]],
+    limits: Mapping[str, float],
+) -> None:
+    """Set `params` to `base` with the tighter of caps and limits; without limits to `base` alone."""
+    params[...] = base
+    for name in LIMITED if limits else ():
+        cap, limit = float(base[name][0]), limits[name]
+        params[name] = limit if name in UNLIMITED_AT_0 and cap == 0.0 else min(cap, limit)
+    if limits:
+        params["min_position"] = limits["min_position"]

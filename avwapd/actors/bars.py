@@ -16,10 +16,12 @@ import numpy as np
 from anyio.abc import TaskStatus
 
 from avwapd.actors.clock import MarketClock
+from avwapd.actors.drill import Drill
 from avwapd.actors.mail import BarsClosed, CaughtUp, Restated
 from avwapd.actors.router import Router
+from avwapd.actors.standing import Standing
 from avwapd.actors.symbols import Symbols
-from avwapd.core.codes import BAR_LATE, BAR_WARMUP
+from avwapd.core.codes import BAR_LATE, BAR_MISSING, BAR_WARMUP
 from avwapd.core.records import ACTION
 from avwapd.feeds.check import check_bar
 from avwapd.feeds.market import due
@@ -48,7 +50,7 @@ async def restate(actions: Any, first_ms: int, ts_ms: int, symbols: Symbols) -> 
 class ReplayBars:
     """Feeds a finite replay. `market` is the simulated venue's side that must see each bar first.
 
-    actions: ACTION rows by time, folded before the first bar of their session.
+    actions: ACTION rows by time, folded before the first bar of their session. drill: what fails on purpose.
     """
 
     def __init__(
@@ -61,10 +63,14 @@ class ReplayBars:
         finished: Callable[[], None],
         *,
         actions: Any = NO_ACTIONS,
+        standing: Standing | None = None,
+        drill: Drill | None = None,
     ) -> None:
         self.turns = 0
         self.waiting_for = "start"
         self._actions = actions
+        self._drill = drill or Drill("")
+        self._standing = standing or Standing(symbols)
         self._feed = feed
         self._market = market
         self._symbols = symbols
@@ -95,25 +101,30 @@ class ReplayBars:
                 await self._clock.until(ts_ms)
             if self._over():
                 break
-            await self._deliver(ts_ms, barrier)
+            for bars, note in self._drill.play(barrier):
+                await self._deliver(int(bars[0]["ts_ms"]), bars, note)
         await self._settle()
         self.waiting_for = "end"
         if not self._over():
             self._finished()
 
-    async def _deliver(self, ts_ms: int, barrier: object) -> None:
+    async def _deliver(self, ts_ms: int, barrier: Any, note: str) -> None:
+        """To the venue, then to the engine. An interval whose bars nobody has is not told to the venue either: it
+        meets them when they come."""
         journal = self._symbols.journal
+        absent = bool(barrier["flags"][0] & BAR_MISSING)
+        await self._standing.before(ts_ms)
         if await restate(self._actions, self._feed.first_ms, ts_ms, self._symbols):
             await self._settle()
-        if not journal.quiet or self.turns == 1:  # a kill may have left the first one open at the venue
+        if not absent and (not journal.quiet or self.turns == 1):  # a kill may have left the first one open there
             await self._insist("open", ts_ms, barrier)
             await self._settle()
             await self._insist("close", ts_ms, barrier)
-        mail = BarsClosed(barrier)
+        mail = BarsClosed(barrier, note)
         self.waiting_for = "symbols"
         await self._symbols.put(mail)
         await mail.folded.wait()
-        self._clock.market_ms = ts_ms
+        self._clock.market_ms = max(self._clock.market_ms, ts_ms)
         if not journal.quiet:
             await self._settle()
 
@@ -169,9 +180,11 @@ class FreeBars:
         poll_s: float,
         actions: Any = NO_ACTIONS,
         first_ms: int = 0,
+        standing: Standing | None = None,
     ) -> None:
         self.turns = 0
         self.waiting_for = "start"
+        self._standing = standing or Standing(symbols)
         self._actions = actions
         self._first_ms = first_ms
         self._source = source
@@ -257,6 +270,7 @@ class FreeBars:
         barrier = self._checked(barrier)
         if not len(barrier):
             return
+        await self._standing.before(int(barrier[0]["ts_ms"]))
         await restate(self._actions, self._first_ms, int(barrier[0]["ts_ms"]), self._symbols)
         mail = BarsClosed(barrier)
         self.waiting_for = "symbols"

@@ -63,7 +63,7 @@ def mark_equity(w, o, ts_ms):
     """Sum the symbols' profits in symbol order and close the loss gates where they fell too far."""
     port = w.portfolio[0]
     p = w.params[0]
-    port["last_ms"] = ts_ms
+    port["last_ms"] = max(port["last_ms"], ts_ms)
     if not port["dirty"]:
         return
     total = 0.0

@@ -206,6 +206,67 @@ CAUSES = (
 ACT_HALT, ACT_RESUME, ACT_FLATTEN, ACT_REARM, ACT_DRAIN = 1, 2, 3, 4, 5
 ACTS = ("", "halt", "resume", "flatten", "rearm", "drain")
 
+# Gates whose verdict comes from outside the engine, of all symbols or of one. They close and open by acts, so a replay
+# meets them where the run did. A decision shows the first, the watchlist and the last three under names of their own,
+# all others as `live`.
+(
+    OUTER_KILL_SWITCH,
+    OUTER_MODE,
+    OUTER_ARMING,
+    OUTER_ALLOW_LIST,
+    OUTER_FIRST_LIVE,
+    OUTER_WATCHLIST,
+    OUTER_VENUE_CLOCK,
+    OUTER_VENUE,
+    OUTER_BOOKS,
+    OUTER_DATA,
+    OUTER_CLOCK_SKEW,
+    OUTER_EXIT_ONLY,
+    OUTER_ALERTS,
+    OUTER_LEDGER,
+    OUTER_DISK,
+    OUTER_LIMITS,
+    OUTER_REGIME,
+    OUTER_EARNINGS,
+    OUTER_BAD_TICKER,
+) = range(19)
+OUTER_GATES = (
+    "kill_switch",
+    "mode",
+    "arming",
+    "allow_list",
+    "first_live",
+    "watchlist",
+    "venue_clock",
+    "venue",
+    "books",
+    "data",
+    "clock_skew",
+    "exit_only",
+    "alerts",
+    "ledger",
+    "disk",
+    "limits",
+    "regime",
+    "earnings",
+    "bad_ticker",
+)
+ACT_GATE = 64  # + an outer gate: it closes (freeze) or opens
+GATE_WORD = "gate:"
+
+
+def act_word(kind: int) -> str:
+    """What an act is called in the journal."""
+    return GATE_WORD + OUTER_GATES[kind - ACT_GATE] if kind >= ACT_GATE else ACTS[kind]
+
+
+def act_kind(word: str) -> int:
+    """The act of a word in the journal; raises ValueError for one that is none."""
+    if word.startswith(GATE_WORD):
+        return ACT_GATE + OUTER_GATES.index(word.removeprefix(GATE_WORD))
+    return ACTS.index(word)
+
+
 # Anchor kinds of the intraday engine.
 (
     ANCHOR_NONE,

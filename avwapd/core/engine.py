@@ -15,6 +15,7 @@ from avwapd.core.adjust import follow
 from avwapd.core.codes import (
     ACT_DRAIN,
     ACT_FLATTEN,
+    ACT_GATE,
     ACT_HALT,
     ACT_REARM,
     ACT_RESUME,
@@ -26,6 +27,7 @@ from avwapd.core.codes import (
     EXIT_OPERATOR,
     FLAT,
     OPEN,
+    OUTER_KILL_SWITCH,
     SLOT_EMPTY,
 )
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, FILLS, FROZEN, TRANSITIONS
@@ -112,8 +114,26 @@ def caught_up(w, o):
 
 
 @compiled
+def turn_gate(w, o, symbol, bit, closed):
+    """An outer gate closes or opens, symbol -1: for everybody. The kill switch takes back what has not filled yet."""
+    if symbol < 0:
+        before = w.portfolio[0]["outer_closed"]
+        w.portfolio[0]["outer_closed"] = before | bit if closed else before & ~bit
+    else:
+        before = w.states[symbol]["outer_closed"]
+        w.states[symbol]["outer_closed"] = before | bit if closed else before & ~bit
+    if bit != 1 << OUTER_KILL_SWITCH or not closed:
+        return
+    for each in range(len(w.states)):
+        st = w.states[each]
+        if st["entry"]["status"] != SLOT_EMPTY:
+            st["cancel_entry"] = 1
+            machine.drive(st, w.instruments[each], each, o.effects, o.n)
+
+
+@compiled
 def act(w, o, symbol, kind, freeze):
-    """An operator's act or a freeze by the router (an order in doubt); symbol -1 is the portfolio."""
+    """An operator's act, a freeze by the router (an order in doubt), an outer gate; symbol -1 is the portfolio."""
     if kind == ACT_REARM:
         port = w.portfolio[0]
         port["drawdown_blocked"] = 0
@@ -124,6 +144,9 @@ def act(w, o, symbol, kind, freeze):
         return
     if kind == ACT_DRAIN:
         w.portfolio[0]["drained"] = 1 if freeze else 0
+        return
+    if kind >= ACT_GATE:
+        turn_gate(w, o, symbol, 1 << (kind - ACT_GATE), freeze)
         return
     st = w.states[symbol]
     ts_ms = st["last_ms"]

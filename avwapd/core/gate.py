@@ -7,6 +7,7 @@ import math
 from avwapd.compiled import compiled
 from avwapd.core.codes import (
     BAR_LATE,
+    GATE_BAD_TICKER,
     GATE_CADENCE,
     GATE_CONSUMED,
     GATE_COOLDOWN,
@@ -14,6 +15,7 @@ from avwapd.core.codes import (
     GATE_DELAY,
     GATE_DISTANCE,
     GATE_DRAWDOWN,
+    GATE_EARNINGS,
     GATE_FEATURES,
     GATE_HALTED,
     GATE_KILL_SWITCH,
@@ -23,12 +25,18 @@ from avwapd.core.codes import (
     GATE_NO_CONVERSION,
     GATE_NOT_SHORTABLE,
     GATE_OPEN_DELAY,
+    GATE_REGIME,
     GATE_SETTLE,
     GATE_SLOPE,
     GATE_STOP_INVALID,
     GATE_VOLUME,
     GATE_WATCHLIST_ABSENT,
     GATE_WATCHLIST_STALE,
+    OUTER_BAD_TICKER,
+    OUTER_EARNINGS,
+    OUTER_KILL_SWITCH,
+    OUTER_REGIME,
+    OUTER_WATCHLIST,
 )
 from avwapd.core.risk import quote_rate
 
@@ -46,12 +54,32 @@ ALWAYS = (
 CLOCK = 1 << GATE_OPEN_DELAY | 1 << GATE_SETTLE | 1 << GATE_LAST_ENTRY
 SETUP = 1 << GATE_DISTANCE | 1 << GATE_SLOPE | 1 << GATE_DELAY
 ORDER = 1 << GATE_NO_CONVERSION | 1 << GATE_STOP_INVALID
+NAMED = 1 << OUTER_KILL_SWITCH | 1 << OUTER_WATCHLIST | 1 << OUTER_REGIME | 1 << OUTER_EARNINGS | 1 << OUTER_BAD_TICKER
+
+
+@compiled
+def outer_bits(closed):
+    """The verdicts that a set of outer gates has in a decision."""
+    blocked = 0
+    if closed & 1 << OUTER_KILL_SWITCH:
+        blocked |= 1 << GATE_KILL_SWITCH
+    if closed & 1 << OUTER_WATCHLIST:
+        blocked |= 1 << GATE_WATCHLIST_STALE
+    if closed & 1 << OUTER_REGIME:
+        blocked |= 1 << GATE_REGIME
+    if closed & 1 << OUTER_EARNINGS:
+        blocked |= 1 << GATE_EARNINGS
+    if closed & 1 << OUTER_BAD_TICKER:
+        blocked |= 1 << GATE_BAD_TICKER
+    if closed & ~NAMED:
+        blocked |= 1 << GATE_LIVE
+    return blocked
 
 
 @compiled
 def asked_always(p, inst):
     """The gates judged at every close of an instrument."""
-    asked = ALWAYS
+    asked = ALWAYS | p["gates_asked"]
     if inst["bell"] and not inst["daily"]:
         asked |= CLOCK
     if p["cooldown_ms"] > 0:
@@ -62,10 +90,8 @@ def asked_always(p, inst):
 @compiled
 def blocked_always(st, p, inst, port, session, ts_ms, flags, cadence, known):
     """Verdicts that need no signal."""
-    blocked = 0
-    if port["kill_switch"]:
-        blocked |= 1 << GATE_KILL_SWITCH
-    if port["live_closed"] or port["drained"]:
+    blocked = outer_bits(port["outer_closed"] | st["outer_closed"])
+    if port["drained"]:
         blocked |= 1 << GATE_LIVE
     if st["halted"]:
         blocked |= 1 << GATE_HALTED

@@ -104,6 +104,7 @@ PARAMS = np.dtype(
         # watchlist
         ("watch_use", "i8"),
         ("watch_required", "i8"),
+        ("gates_asked", "i8"),  # bits of the outer gates' verdicts that every decision shows
         ("watch_execute_only", "i8"),
         # entry gates
         ("open_delay_ms", "i8"),
@@ -217,6 +218,7 @@ STATE = np.dtype(
         # machine
         ("phase", "i8"),
         ("halted", "i8"),
+        ("outer_closed", "i8"),  # bits of the outer gates that are closed for this symbol alone
         ("side", "i8"),
         ("qty", "i8"),  # lots held, never negative
         ("intent", "i8"),  # the last intent number used
@@ -319,8 +321,7 @@ PORTFOLIO = np.dtype(
         ("drawdown_blocked", "i8"),
         ("drawdown_sessions", "i8"),
         ("daily_blocked", "i8"),
-        ("kill_switch", "i8"),
-        ("live_closed", "i8"),
+        ("outer_closed", "i8"),  # bits of the outer gates that are closed for everybody
         ("drained", "i8"),  # no new entries: the daemon is draining
         ("restated_ms", "i8"),  # every corporate action up to here is folded
         ("watching", "i8"),  # a list has rows, or is required: entries are asked about theirs

@@ -24,6 +24,7 @@ from avwapd.feeds.staleness import Backoff, Watchdog
 from avwapd.ports import Clock
 
 log = logging.getLogger("avwapd.feed")
+FEED = {"fields": {"EVENT": "feed"}}  # what a journal is asked for
 
 LEAD_S = 1.0  # wall time by which a clock that can be set may be behind the market's
 LONGEST_WAIT_S = 1.0  # a clock may be set while we wait
@@ -98,7 +99,7 @@ class LiveFeed:
             if self._watchdog.served_ms != served_ms:
                 pauses.worked()
             self.counts["streams_lost"] += 1
-            log.warning("the stream of bars is lost: %s", why)
+            log.warning("the stream of bars is lost: %s", why, extra=FEED)
             await self._clock.sleep(pauses.failed())
 
     def stop(self) -> None:
@@ -176,7 +177,7 @@ class LiveFeed:
         if found in assembly.refused:
             self._say_refused(found, ts_ms, symbol, values)
         elif found == OVERFLOW and self.counts[OVERFLOW] == 1:
-            log.error("more bars wait than queues.bars allows: what is beyond is asked for again")
+            log.error("more bars wait than queues.bars allows: what is beyond is asked for again", extra=FEED)
         self._tell_revisions(assembly)
 
     def _is_evidence(self, ts_ms: int, now_ms: int) -> bool:
@@ -213,6 +214,8 @@ class LiveFeed:
     async def next(self) -> Barrier | None:
         """The next closed barrier that has rows; None once stopped. `begin` comes first."""
         assembly = self._assembly
+        if self.stopping:  # maybe before it began: a stop that came while the start caught up
+            return None
         if assembly is None:
             raise RuntimeError("a live feed was asked before it began")
         while not self._stopping.is_set():
@@ -262,7 +265,7 @@ class LiveFeed:
             try:
                 return await self.source.history(names, question.first_ms, question.last_ms)
             except FeedDoubt as doubt:
-                log.warning("REST has no answer about bars: %s", doubt.reason)
+                log.warning("REST has no answer about bars: %s", doubt.reason, extra=FEED)
                 if doubt.retry_s:
                     self._shut_until = self._clock.monotonic() + doubt.retry_s
                     return None

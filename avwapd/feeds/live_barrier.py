@@ -103,6 +103,7 @@ class Assembly:
         self._frozen = 0
         self._lags: deque[int] = deque(maxlen=LAGS)
         self._lag_ms = 0
+        self._learned_ms = -NEVER
         self._empty_ms = 0  # of this interval nobody has any bar; it waits for the next one,
         self._again_ms = 0  # and then REST is asked once more
         self._first_of_ms = closed_ms
@@ -168,9 +169,13 @@ class Assembly:
     def _learn_lag(self, ts_ms: int, now_ms: int) -> None:
         """How long after its close, by our clock, the first bar of an interval comes: the grace counts from there.
 
-        So a clock that is fast, or a feed that is slow, takes nobody's grace.
+        So a clock that is fast, or a feed that is slow, takes nobody's grace. What comes faster than the market goes is
+        a backlog, of a machine that slept: its age is no lag, else old bars would count as on time.
         """
         self._first_of_ms = ts_ms
+        if 0 <= now_ms - self._learned_ms < self._schedule.timeframe_ms // 2:
+            return
+        self._learned_ms = now_ms
         self._lags.append(now_ms - ts_ms)
         self._lag_ms = min(max(min(self._lags), 0), MOST_LAG * self._schedule.timeframe_ms)
 

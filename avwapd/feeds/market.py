@@ -27,6 +27,7 @@ from avwapd.core.codes import CRYPTO, EQUITY
 from avwapd.core.records import ACTION, BAR, INSTRUMENT
 from avwapd.feeds import FeedError
 from avwapd.feeds.calendar import ALWAYS, BELL, all_sessions, calendar_version, sessions
+from avwapd.feeds.standing import Turn
 
 FORMAT = 2  # moves when the matrix of the same bars would hold other bytes
 CHILD_LIMIT_S = 600
@@ -44,6 +45,7 @@ class Market:
     data_hash: str  # sha256 of the bars' bytes
     calendar_version: str
     actions: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ACTION))  # ACTION records by time
+    turns: tuple[Turn, ...] = ()  # of gates that stand for a session, by time
 
     @property
     def timeframe_ms(self) -> int:

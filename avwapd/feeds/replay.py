@@ -21,6 +21,11 @@ class ReplayFeed:
         """Go on behind the last bar that was taken in."""
         self._at = int(np.searchsorted(self._bars["ts_ms"], last_ms, side="right"))
 
+    def at(self, ts_ms: int) -> Any:
+        """The barrier of one close, as an array of its own; empty where there is none."""
+        first, end = (int(np.searchsorted(self._bars["ts_ms"], ts_ms, side=side)) for side in ("left", "right"))
+        return np.array(self._bars[first:end])
+
     @property
     def first_ms(self) -> int:
         """Close of the whole feed's first bar."""

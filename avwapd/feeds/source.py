@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avwapd.config import REMOTE_MODES, Config
+from avwapd.config import Config, account_mode, is_remote
 from avwapd.feeds import FeedError
 from avwapd.feeds.demo import bundled_market
 from avwapd.feeds.live import LiveFeed, Manners
@@ -21,7 +21,7 @@ def market_of(config: Config, archive: Path) -> Market:
     """Raises FeedError where the bars cannot be had. Warm-up needs what lies before the window: all of it is loaded."""
     if config.run.market == "demo":
         return bundled_market()
-    remote = config.run.mode in REMOTE_MODES
+    remote = is_remote(config)
     if remote and not config.run.exchange and not any(archive.glob("[A-Za-z0-9]*/*")):
         raise FeedError(f"no {config.run.timeframe} bars for the warm-up", archive, fetch_words(config, ""))
     exchange = config.run.exchange or only_exchange(archive)
@@ -87,7 +87,7 @@ def bar_source(config: Config, market: Market, clock: Clock, chance: Callable[[]
         from avwapd.remote.addresses import alpaca_addresses
 
         return AlpacaBars(
-            alpaca_addresses(config.run.mode, config.venue, config.feed.plan, keys.address),
+            alpaca_addresses(account_mode(config), config.venue, config.feed.plan, keys.address),
             keys,
             market.symbols,
             market.timeframe,
@@ -98,7 +98,7 @@ def bar_source(config: Config, market: Market, clock: Clock, chance: Callable[[]
             limit_s=limit_s,
             reconnects_minute=config.venue.reconnects_minute,
             draw=chance,
-            paper=config.run.mode == "paper",
+            paper=account_mode(config) == "paper",
         )
     from avwapd.feeds.ccxt_bars import open_bars
 

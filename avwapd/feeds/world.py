@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avwapd.config import REMOTE_MODES, Config
+from avwapd.config import Config, is_remote
 from avwapd.core import codes, engine
 from avwapd.core.records import ACTION, ANCHOR_RULE, BAR, MAX_ANCHORS, REPORT, WATCH
 from avwapd.feeds import FeedError
@@ -31,7 +31,7 @@ class Setup:
     slots: int  # bars of the longest session
 
     def fresh(self) -> engine.World:
-        return engine.new_world(self.instruments, self.sessions, self.rules, self.params, self.slots)
+        return engine.new_world(self.instruments, self.sessions, self.rules, self.params.copy(), self.slots)
 
     @property
     def fingerprint(self) -> str:
@@ -78,7 +78,7 @@ def build(config: Config, market: Market) -> Setup:
 
 def at_venue(config: Config) -> bool:
     """Orders go to a venue across a network, and bars come from there."""
-    return config.run.mode in REMOTE_MODES
+    return is_remote(config)
 
 
 def longest_session(market: Market, instruments: Any, sessions: Any) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avwapd.core import codes, engine
-from avwapd.core.codes import BAR_SILENT, BAR_WARMUP
+from avwapd.core.codes import ACT_GATE, BAR_SILENT, BAR_WARMUP
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import WATCH
+from avwapd.feeds.standing import Turn
 from avwapd.feeds.world import Setup
 from avwapd.research import ResearchError, scripted
 from avwapd.research.scripted import Script
@@ -103,7 +104,9 @@ def pieces(
             while at == stop < len(stretch):
                 while coming and coming[0][0] <= before + at:
                     rows = coming.popleft()[1]
-                    if rows.dtype == WATCH:
+                    if isinstance(rows, Turn):
+                        engine.act(world, out, rows.symbol, ACT_GATE + rows.gate, rows.closed)
+                    elif rows.dtype == WATCH:
                         engine.watch(world, rows)
                     else:
                         first = int(out.n[EFFECTS])
@@ -116,15 +119,18 @@ def pieces(
         before += len(stretch)
 
 
-def between(setup: Setup, bars: Rows, lists: Sequence[tuple[int, Rows]]) -> list[tuple[int, Rows]]:
-    """Lists and corporate actions (ACTION rows of one session) by the bar before which they come.
+def between(setup: Setup, bars: Rows, lists: Sequence[tuple[int, Rows]]) -> list[tuple[int, Rows | Turn]]:
+    """Lists, gates of a session, corporate actions (ACTION rows of one session) by the bar before which they come.
 
     Where both come before one bar: on daily bars the list is of that bar's close, so the action is older; else it is
     of the close before.
     """
     actions = [(at, rows) for at, rows in actions_in(setup.market.actions, bars["ts_ms"])]
-    ordered = [*actions, *lists] if setup.market.daily else [*lists, *actions]
-    return sorted(ordered, key=lambda item: item[0])
+    turns = [(int(np.searchsorted(bars["ts_ms"], turn.ts_ms, side="right")), turn) for turn in setup.market.turns]
+    ordered: list[tuple[int, Rows | Turn]] = [*turns, *actions, *lists]
+    if not setup.market.daily:
+        ordered = [*lists, *turns, *actions]
+    return sorted((item for item in ordered if item[0] < len(bars)), key=lambda item: item[0])
 
 
 def actions_in(actions: Rows, times: Any) -> Iterator[tuple[int, Rows]]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from avwapd.config import REMOTE_MODES, Config, config_hash
+from avwapd.config import Config, config_hash, mode_of
 from avwapd.feeds import FeedError
 from avwapd.feeds.demo import EXCHANGE as DEMO
 from avwapd.feeds.source import market_of
 from avwapd.feeds.world import Setup, build
+from avwapd.research.standing import with_standing
 from avwapd.store.rows import RunRow
 
 
@@ -31,7 +32,7 @@ def choose(config: Config, row: RunRow, archive: Path) -> Chosen | None:
     known = next((found for found in told(config, row) if config_hash(found) == row.config_hash), None)
     meant = as_run(known or config, row, known=known is not None)
     try:
-        setup = build(meant, market_of(meant, archive))
+        setup = build(meant, with_standing(meant, market_of(meant, archive), archive))
     except FeedError:
         if known is None:
             return None
@@ -52,7 +53,7 @@ def as_run(config: Config, row: RunRow, *, known: bool) -> Config:
     first, last = json.loads(row.window)
     run = replace(
         config.run,
-        mode=row.mode if row.mode in REMOTE_MODES and not known else config.run.mode,
+        mode=config.run.mode if known else mode_of(row.mode),
         market="demo" if config.run.market == "demo" and row.exchange == DEMO else "archive",
         exchange=row.exchange,
         timeframe=row.timeframe,
@@ -68,9 +69,8 @@ def told(config: Config, row: RunRow) -> Iterator[Config]:
     run = config.run
     first, last = json.loads(row.window)
     symbols = tuple(json.loads(row.symbols))
-    remote = (row.mode,) if row.mode in REMOTE_MODES else ()
     for mode, market, exchange, timeframe, names, speed in product(
-        dict.fromkeys((run.mode, *remote)),
+        dict.fromkeys((run.mode, mode_of(row.mode))),
         dict.fromkeys((run.market, "archive")),
         dict.fromkeys((run.exchange, row.exchange)),
         dict.fromkeys((run.timeframe, row.timeframe)),

@@ -62,6 +62,10 @@ SELECT kind FROM anchors WHERE slot = 0 ORDER BY known_ms LIMIT 1;
 -- name: marked_bars
 SELECT ts_ms, symbol_id, flags, seq FROM bars WHERE flags & ~12 ORDER BY seq, symbol_id;
 
+-- Intervals that failed because somebody wanted to see it.
+-- name: drilled
+SELECT ts_ms FROM inputs WHERE kind = 'bars' AND body = 'drill fetch';
+
 -- name: unlike_barriers
 SELECT count(*) FROM (
     SELECT ts_ms, lag(ts_ms) OVER (ORDER BY seq) AS before FROM inputs WHERE kind = 'bars'

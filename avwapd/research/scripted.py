@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avwapd.core import codes, engine, match
-from avwapd.core.codes import ACT_DRAIN, ACT_REARM, BAR_MISSING, BAR_SILENT, CANCEL, REJECTED
+from avwapd.core.codes import ACT_GATE, BAR_MISSING, BAR_SILENT, CANCEL, REJECTED
 from avwapd.core.machine import DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, TRANSITIONS
 from avwapd.core.records import BAR, REPORT
 from avwapd.core.session import inside, session_at
 from avwapd.feeds.market import due
+from avwapd.feeds.standing import Turn
 from avwapd.feeds.world import Setup
 from avwapd.research import ResearchError
-from avwapd.store.journal import order_terms
+from avwapd.settings import bind
+from avwapd.store.journal import OF_ALL, order_terms
 
 Rows = NDArray[np.void]
 Key = tuple[int, int]
@@ -49,6 +51,7 @@ class Event:
     freeze: bool = False
     rows: Rows | None = None
     turned_back: int = 0
+    limits: Mapping[str, float] | None = None  # of an act that says which are in force
     ts_ms: int = 0
     change: tuple[int, int, int] = (0, 0, 0)
 
@@ -189,8 +192,10 @@ class Driver:
         self._symbols = setup.market.symbols
         self._out = engine.new_output(len(world.states), 64 * len(world.states))
         self._books = Books(setup, world)
+        self._caps = setup.params
         self._events = deque(script.events)
         self._actions = setup.market.actions
+        self._turns: deque[Turn] = deque(setup.market.turns)
         self._first_ms = 0
         self.newest_ms = 0
         self._turned_back = 0  # older barriers since the newest
@@ -205,6 +210,7 @@ class Driver:
         for bars in barriers:
             ts_ms = int(bars[0]["ts_ms"])
             if not self._script.remote:
+                self._turn_gates(ts_ms)
                 self._restate(ts_ms)
                 self._pump(self._books.open(bars))
                 self._books.close()
@@ -216,6 +222,14 @@ class Driver:
             self._words = 0
             self._happen()
             self._pump([])
+
+    def _turn_gates(self, ts_ms: int) -> None:
+        """The gates that stand for the session, before its first bar."""
+        while self._turns and self._turns[0].ts_ms < ts_ms:
+            turn = self._turns.popleft()
+            self._out.n[:] = 0
+            engine.act(self._world, self._out, turn.symbol, ACT_GATE + turn.gate, turn.closed)
+            self._take()
 
     def _restate(self, ts_ms: int) -> None:
         """Corporate actions of sessions that opened since the first bar, before the bar that closes at `ts_ms`."""
@@ -258,7 +272,9 @@ class Driver:
                 engine.watch(self._world, event.rows)
             elif event.kind in OF_THE_VENUE:
                 self._follow(event)
-            elif event.kind in (ACT_REARM, ACT_DRAIN) or event.symbol != ALL:
+            elif event.kind in OF_ALL or event.kind >= ACT_GATE or event.symbol != ALL:
+                if event.limits is not None:
+                    bind(self._world.params, self._caps, event.limits)
                 engine.act(self._world, self._out, event.symbol, event.kind, event.freeze)
             else:
                 for symbol in range(len(self._world.states)):

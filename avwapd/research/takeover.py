@@ -13,6 +13,7 @@ import numpy as np
 from avwapd.core import codes
 from avwapd.core.codes import BAR_CADENCE, BAR_LATE, BAR_MISSING, BAR_RETRY
 from avwapd.core.records import ACTION, REPORT
+from avwapd.feeds.standing import WHO
 from avwapd.research.record import Record
 from avwapd.research.scripted import (
     ADJUSTED,
@@ -27,33 +28,36 @@ from avwapd.research.scripted import (
     Key,
     Script,
 )
+from avwapd.settings import limits_in
 from avwapd.store.watchlist import of_body, records
 
 Orders = Mapping[str, tuple[int, int]]  # order id -> symbol, intent
 
 
 def script_of(record: Record, *, embedded: bool, remote: bool = False) -> Script:
-    """The script of a run. embedded: a replay whose feed has no outages, so that it has no mark to explain.
+    """The script of a run. embedded: a replay whose feed has no outages but those of a drill, so that no other mark
+    is explained.
 
     remote: at a venue across a network; its words, adjustments and restatements are taken as they came.
     """
     flags: dict[Key, int] = {}
     missing: set[Key] = set()
     after_downtime = record.ask("catch_ups").fetchall()
+    drilled = {ts_ms for (ts_ms,) in record.ask("drilled")}
     for ts_ms, symbol, found, seq in record.ask("marked_bars"):
         taken = found & BAR_RETRY
         if not embedded:
             taken |= found & BAR_CADENCE
             # Late are the bars between a start and the end of its catch-up, no others.
             taken |= found & BAR_LATE if any(begin < seq < end for end, begin in after_downtime) else 0
-            if found & BAR_MISSING:
-                missing.add((ts_ms, symbol))
+        if found & BAR_MISSING and (not embedded or ts_ms in drilled):
+            missing.add((ts_ms, symbol))
         if taken:
             flags[ts_ms, symbol] = taken
     return Script(
         flags=flags,
         missing=frozenset(missing),
-        order=() if embedded else order_of(record),
+        order=() if embedded and not drilled else order_of(record),
         events=tuple(events_of(record, remote=remote)),
         refusals={} if remote else refusals_of(record),
         unheard=frozenset() if remote else frozenset((symbol, intent) for symbol, intent in record.ask("unheard")),
@@ -88,12 +92,14 @@ def events_of(record: Record, *, remote: bool) -> Iterator[Event]:
         if kind == "report" and not remote:
             words += 1
             continue
-        event = event_of(record, orders, kind, ts_ms, symbol, body)
+        event = event_of(record, orders, kind, ts_ms, symbol, body, remote=remote)
         if event is not None and (remote or event.kind not in OF_THE_VENUE):
             yield replace(event, after_ms=newest_ms, turned_back=turned_back, words=words)
 
 
-def event_of(record: Record, orders: Orders, kind: str, ts_ms: int, symbol: int | None, body: str) -> Event | None:
+def event_of(
+    record: Record, orders: Orders, kind: str, ts_ms: int, symbol: int | None, body: str, *, remote: bool
+) -> Event | None:
     """One input, without its place; None for a word about no order of ours, which only moved the cursor."""
     where = ALL if symbol is None else symbol
     if kind == "caught_up":
@@ -110,10 +116,14 @@ def event_of(record: Record, orders: Orders, kind: str, ts_ms: int, symbol: int 
         change = (told["qty"], told["price_ticks"], told["fee_units"])
         return Event(0, 0, ADJUSTED, where, ts_ms=ts_ms, change=change)
     if kind == "report":
-        if told["cid"] not in orders:
+        if told["cid"] not in orders or "unknown" in told:
             return None
         return Event(0, 0, HEARD if told["number"] else REFUSED, rows=word_of(told, orders))
-    return Event(0, 0, codes.ACTS.index(told["kind"]), where, bool(told["freeze"]))
+    if told["who"] == WHO and not remote:
+        return None  # computed anew, from the archive and the lists
+    kind_of = codes.act_kind(told["kind"])
+    limits = limits_in(told["reason"]) if kind_of == codes.ACT_GATE + codes.OUTER_LIMITS else None
+    return Event(0, 0, kind_of, where, bool(told["freeze"]), limits=limits)
 
 
 def word_of(told: Mapping[str, Any], orders: Orders) -> Any:

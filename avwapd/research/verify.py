@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from avwapd.config import REMOTE_MODES, Config, config_hash
+from avwapd.config import REMOTE_MODES, Config, config_hash, is_remote
+from avwapd.config.modes import DRY_RUN
 from avwapd.feeds import FeedError
 from avwapd.feeds.world import Setup
 from avwapd.research import Incomparable, ResearchError, compare
@@ -102,8 +103,8 @@ def _layers(record: Record, row: RunRow, chosen: Chosen, report: Report, first_m
     # The archive may hold bars of the asked window that the run never decided.
     begin_ms, end_ms = max(first_ms, lowest), min(last_ms, highest)
     report.overlap = (begin_ms, end_ms)
-    remote = row.mode in REMOTE_MODES
-    script = script_of(record, embedded=row.mode == "replay", remote=remote)
+    remote = row.mode in REMOTE_MODES or (row.mode == DRY_RUN and is_remote(chosen.config))
+    script = script_of(record, embedded=not remote, remote=remote)
     report.taken = script.taken
     archived, archived_begin = history(record, chosen.setup, lowest, end_ms)
     if remote and archived_begin >= len(archived):

@@ -19,9 +19,10 @@ from avwapd.core import codes, engine, records
 from avwapd.core.codes import CANCEL, PURPOSE_ENTRY, PURPOSE_RESTATE
 from avwapd.core.machine import ALERTS, DECISIONS, EFFECTS, ERROR, ERROR_SYMBOL, FILLS, FROZEN, TRANSITIONS
 from avwapd.core.records import REPORT
+from avwapd.settings import bind, limits_in
 from avwapd.store import StoreError, VenueUnknown
 from avwapd.store.ids import client_id, is_ours
-from avwapd.store.rows import AnchorRow, Input, Move, OutboxRow, PositionRow, StepRows
+from avwapd.store.rows import AnchorRow, GateRow, Input, Move, OutboxRow, PositionRow, StepRows
 from avwapd.store.snapshot import head_of, layout, packed
 from avwapd.store.watchlist import Listed, Watchlist, of_body
 from avwapd.store.watchlist import records as watch_records
@@ -31,8 +32,11 @@ FILL_QTY, FILL_PURPOSE, FILL_HELD = ((records.FILL.names or ()).index(name) for 
 RULES_VERSION = "1"
 WORD_FIELDS = ("number", "ts_ms", "cid", "ref_cid", "venue_id", "kind", "exec_id", "final", "cum_qty", "last_qty",
                "price_ticks", "fee_units", "fee_lots")  # fmt: skip
+UNKNOWN = "unknown"  # of a word: about an order of ours that no row explained when it was heard; it stays so
 ADJUSTMENT = ("qty", "price_ticks", "fee_units", "exec_id", "reason")
 ALL = -1  # the symbol of an act that means every symbol
+DRILL_FETCH, DRILL_PERSIST = "drill fetch", "drill persist"  # a barrier that was made to fail on purpose
+OF_ALL = (codes.ACT_REARM, codes.ACT_DRAIN)  # acts on the portfolio itself
 Terms = tuple[int, int]  # of an order: purpose, side
 
 
@@ -42,6 +46,11 @@ def order_terms(state: Any, intent: int, known: Mapping[tuple[int, int], Terms],
         if state[slot]["intent"] == intent:
             return int(state[slot]["purpose"]), int(state[slot]["side"])
     return known.get((symbol, intent), (0, 0))
+
+
+def gate_row(act: Act, seq: int, ts_ms: int, symbol: str) -> GateRow:
+    """An outer gate's turn as people read it."""
+    return GateRow(seq, ts_ms, codes.OUTER_GATES[act.kind - codes.ACT_GATE], int(act.freeze), act.reason, symbol)
 
 
 class EngineStopped(StoreError):
@@ -90,6 +99,8 @@ class Journal:
     def __init__(self, world: engine.World, names: Names, *, fingerprint: str, fresh_ms: int) -> None:
         symbols = len(world.states)
         self.world = world
+        self._caps = world.params.copy()  # as configured; an act may bind them tighter
+        self.limits: dict[str, float] = {}  # in force besides the caps
         self.names = names
         self.fingerprint = fingerprint
         self.fresh_ms = fresh_ms
@@ -108,13 +119,13 @@ class Journal:
 
     # ------------------------------------------------------------------------------------------- inputs
 
-    def bars(self, bars: Any) -> StepRows:
-        """One barrier: a BAR array of one ts_ms in symbol order."""
+    def bars(self, bars: Any, note: str = "") -> StepRows:
+        """One barrier: a BAR array of one ts_ms in symbol order; note: how it differs from what the feed brought."""
         ts_ms = int(bars[0]["ts_ms"])
         date = int(self.world.portfolio[0]["session_date"])
         self._begin()
         engine.step_many(self.world, self.out, bars)
-        rows = self._rows("bars", ts_ms, None, "")
+        rows = self._rows("bars", ts_ms, None, note)
         if not self._recording:
             return rows
         rows.bars = bars.tolist()
@@ -131,6 +142,8 @@ class Journal:
                 f"the venue's word {word.number} came after word {self.cursor}", word.cid, "pull the words in order"
             )
         fields = {name: getattr(word, name) for name in WORD_FIELDS}
+        if word.cid not in self.orders and is_ours(word.cid):
+            fields[UNKNOWN] = True
         return self._report(fields, json.dumps(fields, separators=(",", ":")))
 
     def refused(self, cid: str, kind: str, state: str, reason: str) -> StepRows:
@@ -147,7 +160,7 @@ class Journal:
 
     def act(self, act: Act, ts_ms: int) -> StepRows:
         """An operator's act; recorded with who and why."""
-        body = {"kind": codes.ACTS[act.kind], "freeze": act.freeze, "who": act.who, "reason": act.reason}
+        body = {"kind": codes.act_word(act.kind), "freeze": act.freeze, "who": act.who, "reason": act.reason}
         self._begin()
         self._act(act)
         symbol = None if act.symbol == ALL else act.symbol
@@ -155,6 +168,9 @@ class Journal:
         touched = range(len(self.world.states)) if act.symbol == ALL else [act.symbol]
         if not self._recording:
             return rows
+        if act.kind >= codes.ACT_GATE:
+            rows.gates = [gate_row(act, rows.seq, ts_ms, "" if symbol is None else self.names.symbols[symbol])]
+            touched = [i for i in touched if act.kind == codes.ACT_GATE + codes.OUTER_KILL_SWITCH]
         rows.positions = [self._position(i, act.reason if act.freeze else "") for i in touched]
         return rows
 
@@ -225,7 +241,7 @@ class Journal:
         if entry.kind == "bars":
             if entry.bars is None or len(entry.bars) == 0:
                 raise EngineStopped("a journaled barrier has no bars", f"input {entry.seq}", "restore a backup")
-            rows = self.bars(entry.bars)
+            rows = self.bars(entry.bars, entry.body)
         elif entry.kind == "report":
             rows = self._report(json.loads(entry.body), entry.body)
         elif entry.kind == "caught_up":
@@ -240,7 +256,7 @@ class Journal:
         else:
             body = json.loads(entry.body)
             symbol = ALL if entry.symbol_id is None else entry.symbol_id
-            kind = codes.ACTS.index(body["kind"])
+            kind = codes.act_kind(body["kind"])
             rows = self.act(Act(kind, symbol, body["freeze"], body["who"], body["reason"]), entry.ts_ms)
         if self.seq != entry.seq:
             raise EngineStopped(f"input {entry.seq} folded as {self.seq}", "the journal", "restore a backup")
@@ -264,21 +280,28 @@ class Journal:
         return self.names.symbols[symbol] if 0 <= symbol < len(self.names.symbols) else "portfolio"
 
     def _act(self, act: Act) -> None:
-        if act.kind in (codes.ACT_REARM, codes.ACT_DRAIN) or act.symbol != ALL:
+        limits = limits_in(act.reason) if act.kind == codes.ACT_GATE + codes.OUTER_LIMITS else None
+        if limits is not None:
+            self._limit(limits)
+        if act.kind in OF_ALL or act.kind >= codes.ACT_GATE or act.symbol != ALL:
             engine.act(self.world, self.out, act.symbol, act.kind, act.freeze)
             return
         for symbol in range(len(self.world.states)):
             engine.act(self.world, self.out, symbol, act.kind, act.freeze)
 
+    def _limit(self, limits: dict[str, float]) -> None:
+        self.limits = limits
+        bind(self.world.params, self._caps, limits)
+
     def _report(self, fields: dict[str, Any], body: str) -> StepRows:
         """Fold a word by the order it names; a word about no order of ours only moves the cursor."""
         self.cursor = max(self.cursor, int(fields["number"]))  # our own words carry 0
-        known = self.orders.get(fields["cid"])
-        if known is None and is_ours(fields["cid"]):
+        known = None if UNKNOWN in fields else self.orders.get(fields["cid"])
+        if known is None and UNKNOWN not in fields and is_ours(fields["cid"]):
             raise VenueUnknown(
-                "the venue speaks of an order of ours that this ledger never made",
+                "a journaled word is about an order of ours that this ledger never made",
                 fields["cid"],
-                "bring back the ledger that belongs to this venue, or start both anew in another state folder",
+                "restore a backup: rows of this ledger are missing",
             )
         self._begin()
         if known is None:
@@ -427,6 +450,7 @@ class Journal:
             "fingerprint": self.fingerprint,
             "parts": [int(part.nbytes) for part in self._parts()],
             "listed": None if self.listed is None else asdict(self.listed),
+            "limits": self.limits,
         }
         return packed(head, b"".join(part.tobytes() for part in self._parts()))
 
@@ -443,6 +467,7 @@ class Journal:
             part[...] = np.frombuffer(raw, part.dtype, part.size, at).reshape(part.shape)
             at += size
         self.seq, self.cursor = head["seq"], head["cursor"]
+        self._limit(head.get("limits", {}))
         listed = head["listed"]
         self.listed = None if listed is None else Listed(**listed | {"missing": tuple(listed["missing"])})
         self._anchored = self.world.states["avwap"]["anchor_ms"].copy()

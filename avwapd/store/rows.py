@@ -106,6 +106,7 @@ class GateRow(NamedTuple):
     gate: str
     closed: int
     reason: str
+    symbol: str = ""  # of one symbol; "": of all
 
 
 class Move(NamedTuple):

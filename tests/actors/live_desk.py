@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,17 @@ from anyio.abc import TaskStatus
 
 from avwapd.actors.clock import MarketClock
 from avwapd.actors.live import LiveBars
+from avwapd.actors.standing import Standing
 from avwapd.actors.symbols import Symbols
 from avwapd.config import load
-from avwapd.daemon import instrument_rows, run_row
 from avwapd.feeds.alpaca_facts import ActionRow, Change, SessionDifference
 from avwapd.feeds.live import FeedDoubt, LiveFeed, Manners, Put, Rows
 from avwapd.feeds.live_schedule import Schedule
 from avwapd.feeds.market import Market
+from avwapd.feeds.standing import Known
 from avwapd.feeds.world import Setup, build
 from avwapd.ports import SystemClock
+from avwapd.runs import instrument_rows, run_row
 from avwapd.store import ledger
 from avwapd.store.database import open_database
 from avwapd.store.journal import Journal, Names
@@ -189,6 +191,8 @@ async def desk(
     min_share: float = 0.0,
     prepare: Callable[[Tape], None] = lambda tape: None,
     patience: float | None = None,
+    known: Callable[[], Awaitable[Known]] | None = None,
+    lost_ms: int = 0,
 ) -> AsyncIterator[Desk]:
     """One life on the ledger in `folder`. archive_ms: where the archive ends; now_ms: what the market's clock says."""
     made = market(3, "1m", SYMBOLS)
@@ -235,6 +239,8 @@ async def desk(
             archive=old,
             warmup_sessions=warmup_sessions,
             min_volume_share=min_share,
+            standing=Standing(symbols, known=known),
+            lost_ms=lost_ms,
         )
         if patience is not None:
             bars.patience_s = patience

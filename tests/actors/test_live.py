@@ -10,6 +10,7 @@ import pytest
 
 from avwapd.core.codes import BAR_LATE, BAR_MISSING, BAR_SILENT, BAR_WARMUP
 from avwapd.feeds.alpaca_facts import ActionRow, Change, SessionDifference
+from avwapd.feeds.standing import Bad, Known
 from tests.actors.live_desk import MINUTE_MS, SYMBOLS, Tape, desk
 from tests.venue.simulators import market
 
@@ -73,6 +74,39 @@ async def test_after_a_stop_missed_bars_come_late_and_then_it_is_caught_up(tmp_p
         assert rows == [*late, (stopped_ms + 6 * MINUTE_MS, 0, 0), (stopped_ms + 6 * MINUTE_MS, 1, 0)]
         assert found.ask("SELECT count(*) FROM inputs WHERE kind = 'caught_up'") == [(1,)]
         assert found.door.said[0] == "hold"
+
+
+async def test_a_process_that_stood_still_ends_its_lateness_before_the_first_bar_on_time(tmp_path: Path) -> None:
+    """The newest bars are not late, so that the last late one is never the newest there is."""
+    async with desk(tmp_path) as found:
+        await found.until(lambda: "release" in found.door.said)
+        found.minute(2)
+        await found.folded()
+        stood_ms = found.clock.ms
+        found.clock.ms = int(TIMES[785])  # the next session is on: what closed in this one is late, the newest is not
+        found.minute(1)
+        await found.folded()
+        rows = [row for row in found.flags() if row[0] > stood_ms]
+        late = sorted({ts_ms for ts_ms, _ in counted(rows, BAR_LATE)})
+        assert late == TIMES[(stood_ms < TIMES) & (TIMES[780] > TIMES)].tolist()
+        ends = "SELECT (SELECT max(ts_ms) FROM bars b WHERE b.seq < i.seq) FROM inputs i WHERE kind = 'caught_up'"
+        assert found.ask(ends) == [(late[-1],)]
+
+
+async def test_a_stop_while_the_start_waits_for_the_venue_ends_it_in_order(tmp_path: Path) -> None:
+    async with desk(tmp_path) as found:
+        await found.until(lambda: "release" in found.door.said)
+        found.minute(2)
+        await found.folded()
+        stopped_ms = found.clock.ms
+
+    def down(tape: Tape) -> None:
+        tape.down = True
+
+    async with desk(tmp_path, now_ms=stopped_ms + 5 * MINUTE_MS, prepare=down) as found:
+        await found.until(lambda: found.bars.waiting_for not in ("", "venue"))
+        found.bars.stop()
+        await found.until(lambda: found.bars.waiting_for == "end")
 
 
 async def test_an_outage_blocks_by_rows_calls_once_and_its_bars_follow(tmp_path: Path) -> None:
@@ -180,6 +214,46 @@ async def test_a_split_is_folded_before_the_first_bar_of_its_session(tmp_path: P
         assert before[1] * 0.2 < float(found.states[0]["last_close"]) < before[1] * 0.3
         assert not found.states["halted"].any()
         assert len(found.tape.asked_actions) == 2, "once at the start, once for the new day"
+
+
+async def test_what_stands_about_a_session_is_asked_before_it_and_survives_a_restart(tmp_path: Path) -> None:
+    first, second = day(int(TIMES[389])), day(int(TIMES[390]))
+    asked = []
+
+    async def known() -> Known:
+        asked.append(len(asked))
+        return Known(bad=[Bad("ALFA", "told so", first, first), Bad("BRAVO", "told so too", second, second)])
+
+    gates = "SELECT symbol, closed, reason FROM gates ORDER BY id"
+    async with desk(tmp_path, now_ms=int(TIMES[387]) + 3_000, known=known) as found:
+        await found.until(lambda: "release" in found.door.said)
+        assert not asked, "the warm-up decides nothing"
+        found.minute(2)
+        await found.folded()
+        assert found.ask(gates) == [("ALFA", 1, "told so")]
+        assert len(asked) == 1
+    async with desk(tmp_path, now_ms=int(TIMES[389]) + 3_000, known=known) as found:
+        await found.until(lambda: "release" in found.door.said)
+        found.minute(2)
+        await found.folded()
+        assert found.ask(gates) == [("ALFA", 1, "told so"), ("ALFA", 0, "over"), ("BRAVO", 1, "told so too")]
+        last = found.ask("SELECT kind FROM inputs ORDER BY seq DESC LIMIT 4")
+        assert [kind for (kind,) in last] == ["bars", "bars", "act", "act"], "before the first bar of the session"
+
+
+async def test_bars_of_a_failed_commit_get_their_rows_at_the_next_start(tmp_path: Path) -> None:
+    async with desk(tmp_path, now_ms=int(TIMES[500]) + 3_000) as found:
+        await found.until(lambda: "release" in found.door.said)
+        found.minute(1)
+        await found.folded()
+    async with desk(tmp_path, now_ms=int(TIMES[504]) + 3_000, lost_ms=int(TIMES[503])) as found:
+        await found.until(lambda: "release" in found.door.said)
+        found.minute(1)
+        await found.folded()
+        words = "SELECT ts_ms, skip = 'persist_failed', late FROM decision_words WHERE symbol = 'ALFA' ORDER BY ts_ms"
+        last = [(ts_ms, failed, late) for ts_ms, failed, late in found.ask(words)][-5:]
+        wanted = [(501, 0, 0), (502, 1, 1), (503, 1, 1), (504, 0, 1), (505, 0, 0)]
+        assert last == [(int(TIMES[at]), failed, late) for at, failed, late in wanted]
 
 
 async def test_a_split_heard_of_too_late_halts_its_symbol(tmp_path: Path) -> None:

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avwapd.core.codes import BAR_CADENCE, BAR_LATE
+from avwapd.core import engine
+from avwapd.core.codes import (
+    ACT_GATE,
+    BAR_CADENCE,
+    BAR_LATE,
+    EFFECTS,
+    GATES,
+    OUTER_GATES,
+    OUTER_KILL_SWITCH,
+    act_kind,
+    act_word,
+)
+from avwapd.core.machine import EFFECTS as EFFECT_COUNT
 from tests.core import market
 from tests.core.desk import Desk, Row
 
@@ -52,8 +64,8 @@ def usual_volume(desk: Desk) -> None:
     desk.world.profile[:, :20, 0] = 1_251.0
 
 
-GATES: dict[str, tuple[dict[str, float], Callable[[Desk], None], int, int]] = {
-    "kill_switch": ({}, put("portfolio", "kill_switch", 1), 0, 1),
+OBSTACLES: dict[str, tuple[dict[str, float], Callable[[Desk], None], int, int]] = {
+    "kill_switch": ({}, put("portfolio", "outer_closed", 1 << OUTER_KILL_SWITCH), 0, 1),
     "live": ({}, put("portfolio", "drained", 1), 0, 1),
     "halted": ({}, put("state", "halted", 1), 0, 1),
     "late": ({}, nothing, BAR_LATE, 1),
@@ -80,9 +92,9 @@ GATES: dict[str, tuple[dict[str, float], Callable[[Desk], None], int, int]] = {
 }
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", OBSTACLES)
 def test_a_gate_blocks_alone_and_is_asked(gate: str) -> None:
-    changes, prepare, flags, side = GATES[gate]
+    changes, prepare, flags, side = OBSTACLES[gate]
     row = held_up(changes, prepare, flags, side)
     assert row.blocked == {gate}
     assert gate in row.asked
@@ -91,9 +103,9 @@ def test_a_gate_blocks_alone_and_is_asked(gate: str) -> None:
     assert row.skip == reasons.get(gate, "gate")
 
 
-@pytest.mark.parametrize("gate", [g for g in GATES if g not in ("late", "cadence")])
+@pytest.mark.parametrize("gate", [g for g in OBSTACLES if g not in ("late", "cadence")])
 def test_the_same_close_orders_without_the_obstacle(gate: str) -> None:
-    side = GATES[gate][3]
+    side = OBSTACLES[gate][3]
     row = held_up({"allow_short": 1} if side < 0 else {}, nothing, 0, side)
     assert (row.skip, row.blocked, row.after) == ("", set(), "ENTERING")
     if gate not in ("cooldown", "not_shortable"):  # asked only where the setting or the side calls for it
@@ -185,3 +197,54 @@ def test_one_entry_a_symbol_and_day() -> None:
     desk.skip_to(1)
     desk.bar(100.0, 1_000.0)
     assert desk.bars(101.0, 102.0).signal == "entry"
+
+
+SHOWN = {"kill_switch": "kill_switch", "watchlist": "watchlist_stale", "regime": "regime", "earnings": "earnings",
+         "bad_ticker": "bad_ticker"}  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol", [-1, 0])
+@pytest.mark.parametrize("gate", OUTER_GATES)
+def test_an_outer_gate_blocks_alone_and_opens_again(gate: str, symbol: int) -> None:
+    kind = act_kind(f"gate:{gate}")
+    assert act_word(kind) == f"gate:{gate}"
+
+    def turn(desk: Desk, closed: bool) -> None:
+        engine.act(desk.world, desk.out, symbol, kind, closed)
+
+    row = held_up({}, lambda desk: turn(desk, True))
+    assert row.blocked == {SHOWN.get(gate, "live")}
+    assert (row.skip, row.after) == ("gate", "FLAT")
+
+    def shut_and_open(desk: Desk) -> None:
+        turn(desk, True)
+        turn(desk, False)
+
+    assert held_up({}, shut_and_open).after == "ENTERING"
+
+
+def test_a_symbols_gate_leaves_the_others_alone() -> None:
+    def other(desk: Desk) -> None:
+        desk.world.states[0]["outer_closed"] = 0
+        engine.act(desk.world, desk.out, -1, ACT_GATE + OUTER_GATES.index("venue"), True)
+        engine.act(desk.world, desk.out, 0, ACT_GATE + OUTER_GATES.index("earnings"), True)
+        engine.act(desk.world, desk.out, -1, ACT_GATE + OUTER_GATES.index("venue"), False)
+
+    assert held_up({}, other).blocked == {"earnings"}
+
+
+def test_the_kill_switch_takes_a_waiting_entry_back() -> None:
+    desk = Desk()
+    desk.bar(100.0, 1_000.0)
+    desk.bars(101.0)
+    assert desk.bar(102.0).after == "ENTERING"
+    desk.out.n[:] = 0
+    engine.act(desk.world, desk.out, -1, ACT_GATE + OUTER_KILL_SWITCH, True)
+    assert desk.state["cancel_entry"] == 1
+    effects = desk.out.effects[: desk.out.n[EFFECT_COUNT]]
+    assert all(EFFECTS[effect["kind"]] == "cancel" for effect in effects)
+
+
+def test_every_gate_word_of_the_engine_is_shown_once() -> None:
+    assert len(set(GATES)) == len(GATES) == 32
+    assert set(SHOWN.values()) <= set(GATES)

@@ -18,6 +18,7 @@ from avwapd.core.codes import (
     BAR_SILENT,
     BAR_WARMUP,
     ERROR_ORDER,
+    OUTER_KILL_SWITCH,
 )
 from avwapd.core.records import BAR
 from tests.core import market
@@ -196,7 +197,7 @@ def test_a_drawdown_block_ends_after_twenty_sessions_with_a_new_peak(unattended:
 
 def test_exits_are_never_blocked() -> None:
     desk = fallen(1, 70_000.0)
-    desk.portfolio["kill_switch"] = 1
+    desk.portfolio["outer_closed"] = 1 << OUTER_KILL_SWITCH
     row = desk.bar(107.0, 1_000.0)
     assert (row.exit, row.after) == ("r2", "EXITING")
 

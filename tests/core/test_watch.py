@@ -299,6 +299,18 @@ def test_a_position_keeps_its_levels_when_a_list_comes() -> None:
     assert desk.bar(102.0).level == 100.0
 
 
+def test_a_symbol_that_leaves_the_list_while_open_only_exits() -> None:
+    desk = opened(watching(watch_required=1, invalidation_pct=0.2, entries_per_symbol_day=9))
+    give(desk)
+    row = desk.bar(99.7, 100_000.0)
+    assert (row.exit, row.after) == ("invalidation", "EXITING")
+    desk.bar(99.7, 100_000.0)
+    assert desk.phase == "FLAT"
+    row = desk.bars(98.0, 103.0, 104.0)
+    assert "not_on_watchlist" in row.blocked
+    assert desk.phase == "FLAT"
+
+
 def test_the_stop_follows_the_rows_swing_until_the_next_row() -> None:
     """Guards aside, the swing less ten cents; without a further row the position keeps its own."""
     changes = {"guard_pct": 0.0, "guard_ms": 0, "guard_bars": 0}

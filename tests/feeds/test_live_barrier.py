@@ -440,6 +440,23 @@ def test_a_long_gap_is_one_question_and_its_barriers_are_late() -> None:
     assert all((b.bars["flags"] == (BAR_LATE if b.late else 0)).all() for _, b in world.said)
 
 
+def test_a_backlog_on_the_stream_is_late_however_long_it_is() -> None:
+    """A machine that slept: the stream's buffer brings minute after minute at once. Their age is no lag of the feed."""
+    world = World(set(), late_after_ms=2 * M)
+    for i in range(1, 4):
+        minute(world, i, 0, 1, 2)
+    backlog = []
+    for i in range(4, 16):
+        now_ms = T0 + 16 * M + i * 20
+        for symbol in range(3):
+            world.bring(T0 + i * M, symbol, now_ms)
+        backlog += world.assembly.take(now_ms)  # whole: nobody need be asked about it
+    assert {(barrier.ts_ms - T0) // M: barrier.late for barrier in backlog} == {i: i < 15 for i in range(4, 16)}
+    for i in range(17, 20):  # and the feed goes on at its own pace
+        minute(world, i, 0, 1, 2)
+    assert [barrier.late for _, barrier in world.said if barrier.ts_ms > T0 + 16 * M] == [False] * 3
+
+
 def test_polled_twice_before_an_absence_is_believed() -> None:
     world = World(set(), polled=True)
     world.turn(T0 + M + GRACE)

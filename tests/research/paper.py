@@ -15,12 +15,12 @@ import numpy as np
 from avwapd.actors.router_doubt import as_request
 from avwapd.config import Config, load
 from avwapd.core import engine
-from avwapd.daemon import instrument_rows, run_row
 from avwapd.feeds.demo import generate
 from avwapd.feeds.market import Market
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.feeds.source import market_of
 from avwapd.feeds.world import Setup, build, in_window
+from avwapd.runs import instrument_rows, run_row
 from avwapd.store import ledger
 from avwapd.store.archive import Archive
 from avwapd.store.archive_file import as_table

@@ -200,7 +200,7 @@ def test_a_run_over_a_split_is_verified(tmp_path: Path, speed: str, capsys: pyte
     )
     assert ran(state, "bars", "actions", tmp_path / "events.csv", "--exchange", "us") == 0
     (tmp_path / "run.toml").write_text(
-        '[run]\nmarket = "archive"\nexchange = "us"\ntimeframe = "30m"\nwarmup_sessions = 0\n'
+        '[run]\nmode = "sim"\nmarket = "archive"\nexchange = "us"\ntimeframe = "30m"\nwarmup_sessions = 0\n'
         "[gates]\nentries_per_symbol_day = 5\n[size]\nmethod = 'risk_per_trade'\n[anchors]\nlevel = 'month'\n"
         "[exit]\ntime_stop_sessions = 30\n[signal]\nrequire_cross = false\n"
     )
