@@ -23,7 +23,9 @@ VERBS = {
     "run": "the daemon, in the foreground",
     "demo-venue": "a simulated venue on this machine, to try the real wires on",
     "init": "write a local configuration where none is",
+    "config": "the settings in force, each with its origin",
     "ctl": "talk to the running daemon",
+    "kill": "stop what opens risk, also with the daemon hung or dead",
     "bars": "import, fetch, list, check and export bars",
     "universe": "the symbols to scan: take a snapshot, show it",
     "lists": "earnings dates, bad tickers, listings: import and show",
@@ -33,7 +35,11 @@ VERBS = {
     "export": "decisions or trades of a run as a file",
     "why": "one decision in words",
     "audit": "the invariants over the database file",
+    "notify": "tell a human, through the daemon or without it",
+    "db": "back up, restore, check and migrate the ledger",
     "check": "preflight and health",
+    "session": "whether New York trades today, for timers",
+    "deploy": "a new release beside the old one, and the way back",
     "version": "what code, rules and database layout this is",
 }
 # Given before or after the verb; the later one wins.
@@ -85,6 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(error).startswith(NO_CACHE):
             error = cacheless(error)
         if not all(hasattr(error, name) for name in ("what", "where", "next_step")):
+            from avwapd.ops.secrets import hide_in_tracebacks, redactor
+
+            hide_in_tracebacks(redactor())
             raise
         return tell(error)
     return code
@@ -176,9 +185,12 @@ def cacheless(error: Exception) -> Exception:
 
 
 def tell(error: Exception) -> int:
-    """A known error in three lines; its own exit code."""
+    """A known error in three lines, without secrets; its own exit code."""
+    from avwapd.ops.secrets import redactor
+
+    clean = redactor()
     for line in (f"avwapd: {error.what}", f"  where: {error.where}", f"  next: {error.next_step}"):  # type: ignore[attr-defined]
-        print(line, file=sys.stderr)
+        print(clean(line), file=sys.stderr)
     return int(getattr(error, "exit_code", 1))
 
 

@@ -6,78 +6,64 @@ path after every kind of end. Any actor's error ends the process with its reason
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup
 
-from avwapd import __version__
 from avwapd.actors.at_venue import AtVenue
 from avwapd.actors.bars import FreeBars, ReplayBars
 from avwapd.actors.clock import MarketClock
+from avwapd.actors.daily import Daily
+from avwapd.actors.drill import Drill
+from avwapd.actors.facts import facts_of, health_of
+from avwapd.actors.gate_build import gates_of
+from avwapd.actors.gates import Gates
+from avwapd.actors.health_watch import HealthWatch
 from avwapd.actors.heartbeat import Heartbeat
+from avwapd.actors.kill import Kill, Switch
 from avwapd.actors.lists import Lists
 from avwapd.actors.live import LiveBars
 from avwapd.actors.mail import Acted
+from avwapd.actors.notices import Notices
+from avwapd.actors.older import Older
+from avwapd.actors.pulse import Pulse
 from avwapd.actors.router import Router
+from avwapd.actors.standing import Standing
 from avwapd.actors.story import Story
 from avwapd.actors.symbols import Symbols
-from avwapd.config import Config, config_hash, defaults, rules_of
-from avwapd.core.codes import ACT_DRAIN, PHASES
+from avwapd.config import defaults, recorded
+from avwapd.core.codes import ACT_DRAIN, ACT_GATE, OUTER_DISK
+from avwapd.doors import Doors, EmbeddedVenue
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.feeds.world import Setup, at_venue, in_window
-from avwapd.ports import Clock, Database
+from avwapd.ops import metrics
+from avwapd.ops.health import judge
+from avwapd.ops.retention import Housekeeper
+from avwapd.ports import Database
+from avwapd.runs import instrument_rows, plain_rules, run_id, run_row
 from avwapd.settings import CEILING_ORDERS_MINUTE
-from avwapd.store import InstrumentsChanged, ledger
-from avwapd.store.journal import ALL, RULES_VERSION, Act, Journal, Names
-from avwapd.store.rows import InstrumentRow, Request, RunRow, StepRows
+from avwapd.store import InstrumentsChanged, ledger, notes
+from avwapd.store import mark as marks
+from avwapd.store.gates import Outer, gates_now
+from avwapd.store.journal import ALL, Act, Journal, Names
+from avwapd.store.rows import Request, StepRows
 from avwapd.store.sql import Connection, transact
-from avwapd.store.watchlist import Watchlist
 from avwapd.store.writer import Writer
-from avwapd.venues.port import Market, Venue
 
 log = logging.getLogger("avwapd")
 
 DRAIN_S = 10.0
+FAREWELL_S = 5.0  # for the notice that it stopped; only where a channel is configured
 TICK_S = 0.25
 POLL_S = 0.02
 RECONCILE_S = 30.0
 LOST_MS = 600_000  # market time for which venues have been seen to deny orders that were live
-
-
-class EmbeddedVenue(Venue, Market, Protocol):
-    """A venue that is also told what the market did."""
-
-
-class Server(Protocol):
-    """A part that serves until canceled."""
-
-    async def run(self, *, task_status: TaskStatus[None]) -> None: ...
-
-
-@dataclass
-class Doors:
-    """The world outside, real or simulated."""
-
-    clock: Clock
-    open_database: Callable[[], Any]  # coroutine function -> Database
-    open_venue: Callable[[Setup], Any]  # coroutine function -> EmbeddedVenue, or RemoteVenue in paper and live
-    publish_beat: Callable[[dict[str, Any]], None]
-    killed: Callable[[], bool]
-    identity: tuple[int, str, str]  # pid, host, boot id
-    servers: Callable[[Daemon], list[Server]] = field(default=lambda daemon: [])
-    on_ready: Callable[[], None] = field(default=lambda: None)
-    read_watchlist: Callable[[], Watchlist | None] = field(default=lambda: None)  # raises WatchlistRefused
-    open_feed: Callable[[Setup], Any] | None = None  # -> LiveFeed; only where bars come across a network
-    chance: Callable[[], float] = field(default=lambda: 0.5)  # in [0, 1): jitter of what is tried again
 
 
 class Daemon:
@@ -95,21 +81,43 @@ class Daemon:
         self.remote = at_venue(config)
         none = setup.market.bars[:0], 0
         self.feed = ReplayFeed(*(none if self.remote else in_window(setup.market.bars, config)))
+        self.switch = Switch(doors.killed, doors.clock, forced=doors.kill_forced, read=doors.read_kill)
         self.clock = MarketClock(
             doors.clock,
             speed=config.run.speed,
             longest_ms=2 * setup.market.timeframe_ms,
             tick_s=TICK_S,
-            killed=doors.killed,
+            killed=self.switch.on,
         )
         names = Names(config.run.account, config.run.strategy, setup.market.symbols)
         self.journal = Journal(setup.fresh(), names, fingerprint=setup.fingerprint, fresh_ms=config.order.fresh_ms)
-        self.story = Story(self.journal)
+        self.notices = Notices(
+            doors.clock,
+            config.notify,
+            deliver=doors.deliver,
+            sender=f"avwapd {config.run.account} {config.run.mode}",
+            draw=doors.chance,
+            clean=doors.clean,
+        )
+        self.story = Story(self.journal, self.notices.say)
+        self.daily = Daily(self.journal, setup.market.calendars, config.equity.currency, self.notices.say)
+        self.pulse = Pulse(doors.clock, wanted=config.health.clean_bars)
+        free = config.embedded.market_clock == "venue" and not self.remote
+        self.drill = Drill(config.run.mode, "the venue's clock goes on by itself" if free else "")
+        self.beside: dict[str, Callable[[], Any]] = {}  # more sections of the facts, by whoever runs beside trading
+        self.listeners: list[Callable[[StepRows], None]] = []  # told of every committed input; they must not wait
         self.epoch = 0
         self._live: list[Request] = []
+        self._closed_before: list[Outer] = []
+        self.gates: Gates
+        self._behind = ""  # why the ledger is an older one
+        self.older: Older
+        self.housekeeper: Housekeeper
         self.writer: Writer
         self.symbols: Symbols
         self.router: Router
+        self.heartbeat: Heartbeat
+        self.kill_switch: Kill
         self.lists: Lists
         self.bars: ReplayBars | FreeBars | LiveBars
         self.at_venue: AtVenue | None = None
@@ -124,12 +132,16 @@ class Daemon:
             venue: EmbeddedVenue = await self._doors.open_venue(self.setup)
             try:
                 async with anyio.create_task_group() as outer:
-                    self.writer = Writer(database, self.epoch, room=self.config.queues.writer)
+                    self.writer = Writer(database, self.epoch, room=self.config.queues.writer, alarm=self._alarm)
                     await outer.start(self.writer.run)
+                    self.notices.attach(self.writer)
                     await self._run(venue, pending)
                     await self.writer.submit(self._close_epoch)
+                    await self.housekeeper.mark(self.epoch, self.journal.seq, clean=True)
                     self.writer.close()
             finally:
+                if self.writer.failed:
+                    self._doors.note_lost(self.journal.last_ms)
                 with anyio.CancelScope(shield=True):
                     await venue.close()
         finally:
@@ -148,37 +160,93 @@ class Daemon:
         async with anyio.create_task_group() as group:
             self.router = self._remote_router(venue) if self.remote else self._router(venue)
             self.router.resume(pending, self._live)
+            self.kill_switch = Kill(self.switch, self.symbols, self.router.alert, keep=self._doors.keep_kill)
+            self.clock.on_kill = self.kill_switch.noticed
             self.bars = self._feeder(venue)
-            heartbeat = Heartbeat(
+            self.gates = self._gates(venue)
+            self.listeners.append(self.gates.tell)
+            self.heartbeat = heartbeat = Heartbeat(
                 self.symbols,
                 self.router,
                 self._doors.clock,
-                self.facts,
+                self.health,
                 self._doors.publish_beat,
                 interval_ms=self.config.heartbeat.interval_ms,
                 stall_after_ms=self.config.heartbeat.stall_after_ms,
+                clock_turns=lambda: self.clock.turns,
             )
             background = getattr(venue, "run", None)
             if background is not None and self.at_venue is None:
                 await group.start(background)
             await group.start(self.clock.run)
             await group.start(self.symbols.run)
+            await group.start(self.notices.run)
+            await group.start(self.kill_switch.run)
             if self.at_venue is not None:
                 await self.at_venue.begin()
+            await self._stand(group)
             await group.start(self.router.run)
             if self.at_venue is not None:
                 await self.at_venue.start(group)
+            await self.older.heard(reconciled=self.at_venue is not None)
             await self._undrain()
             await self.lists.first()
+            await self.gates.first()
+            await group.start(self.gates.run)
+            await group.start(HealthWatch(self._findings, self.notices.say, self._doors.clock).run)
             for server in self._doors.servers(self):
                 await group.start(server.run)
             await group.start(heartbeat.run)
             await group.start(self.bars.run)
             self.ready = True
             self._doors.on_ready()
+            self.notices.say("start", "info", "started", self._held() and f"holds {self._held()}")
             await self._stop.wait()
             await self._drain()
+            self.notices.say("stop", "info", f"stopped: {self.reason}", self._held() and f"still holds {self._held()}")
+            await self.notices.finish(FAREWELL_S)
             group.cancel_scope.cancel()
+
+    async def _stand(self, group: TaskGroup) -> None:
+        """What this start stands on: whether the ledger is the newest, whether the disk has room; then the mark."""
+        clock, disk = self._doors.clock, self.config.disk
+        self.older = Older(self._behind, self.symbols, self.writer, self.router, clock, turn=self._turn)
+        self.housekeeper = Housekeeper(
+            self.writer,
+            clock,
+            beats_days=disk.beats_days,
+            notices_days=disk.notices_days,
+            keep_mark=self._doors.keep_mark,
+            forget_files=self._doors.forget_files,
+            market_ms=lambda: self.journal.last_ms,
+        )
+        if self.at_venue is not None:
+            self.at_venue.reconciler.on_unknown(self.older.unknown_at_venue)
+        await self.older.begin()
+        short = self._doors.no_room
+        if await self._turn(OUTER_DISK, bool(short), short or "there is room again") and short:
+            await self.router.alert("critical", f"exits only: {short}")
+        await self.housekeeper.mark(self.epoch, self.journal.seq)
+        await group.start(self.housekeeper.run)
+        self.listeners.append(self._session_over)
+
+    def _session_over(self, rows: StepRows) -> None:
+        if rows.snapshot is not None:
+            self.housekeeper.session_over(self.epoch, rows.seq)
+
+    async def _turn(self, gate: int, closed: bool, reason: str) -> bool:
+        """An outer gate of all symbols; True where it changed."""
+        outer = int(self.journal.world.portfolio[0]["outer_closed"])
+        if bool(outer >> gate & 1) == closed:
+            return False
+        mail = Acted(Act(ACT_GATE + gate, ALL, closed, "daemon", reason))
+        await self.symbols.put(mail)
+        await mail.done.wait()
+        return True
+
+    def _alarm(self, what: str) -> Callable[[Connection], None]:
+        log.error("%s", what)
+        return partial(notes.alert, ts_ms=self._doors.clock.now_ms(), level="critical", what=what)
 
     def _router(self, venue: EmbeddedVenue) -> Router:
         return Router(
@@ -188,12 +256,34 @@ class Daemon:
             self._doors.clock,
             settling_ms=self.config.embedded.settling_ms,
             reconcile_s=RECONCILE_S,
-            killed=self._doors.killed,
+            killed=self.switch.on,
+            leaves=self._leaves,
             market_ms=lambda: self.clock.market_ms,
+            blocked=lambda: self.gates.blocked(),
         )
+
+    def _gates(self, venue: Any) -> Gates:
+        return gates_of(
+            self.setup,
+            self.symbols,
+            self.writer,
+            self._doors.clock,
+            self.lists,
+            at_venue=self.at_venue,
+            venue=venue,
+            keys=self._doors.live_keys,
+            integrity=self._doors.integrity,
+            before=self._closed_before,
+            deaf=lambda: self.notices.deaf,
+        )
+
+    def _leaves(self, symbol: int) -> bool:
+        """The kill program sells what is held of it."""
+        return self.switch.leaves(self.setup.market.symbols[symbol])
 
     def _remote_router(self, venue: Any) -> Router:
         wanted = self.config.venue
+        venue.stopped = self.switch.on
         return Router(
             venue,
             self.writer,
@@ -202,11 +292,14 @@ class Daemon:
             settling_ms=wanted.settling_ms,
             lost_ms=LOST_MS,
             reconcile_s=RECONCILE_S / wanted.speed,
-            killed=self._doors.killed,
+            killed=self.switch.on,
+            leaves=self._leaves,
             market_ms=self._doors.clock.now_ms,
             speed=wanted.speed,
             at_once=max(1, wanted.threads - 2),  # the others are for questions
-            blocked=lambda: self.at_venue.reconciler.entries_blocked() if self.at_venue else "",
+            blocked=lambda: (
+                self.gates.blocked() or (self.at_venue.reconciler.entries_blocked() if self.at_venue else "")
+            ),
             orders_minute=CEILING_ORDERS_MINUTE,
         )
 
@@ -224,10 +317,15 @@ class Daemon:
                 self._doors.clock,
                 self.clock,
                 chance=self._doors.chance,
+                sales=self.switch.sales,
+                standing=Standing(self.symbols, known=self._doors.read_known),
+                lost_ms=self._doors.lost_ms,
+                drill=self.drill,
             )
             return self.at_venue.bars
         source = getattr(venue, "after", None)
         actions = self.setup.market.actions
+        standing = Standing(self.symbols, turns=self.setup.market.turns)
         if self.config.embedded.market_clock == "venue" and source is not None:
             return FreeBars(
                 venue,
@@ -238,8 +336,19 @@ class Daemon:
                 poll_s=POLL_S,
                 actions=actions,
                 first_ms=self.feed.first_ms,
+                standing=standing,
             )
-        return ReplayBars(self.feed, venue, self.symbols, self.router, self.clock, self._fed, actions=actions)
+        return ReplayBars(
+            self.feed,
+            venue,
+            self.symbols,
+            self.router,
+            self.clock,
+            self._fed,
+            actions=actions,
+            standing=standing,
+            drill=self.drill,
+        )
 
     def _decides_ms(self) -> int | None:
         return self._doors.clock.now_ms() if self.remote else self.feed.decides_ms
@@ -276,7 +385,8 @@ class Daemon:
         """End in order."""
         if not self._stop.is_set():
             self.reason = reason
-            log.info("stopping: %s", reason)
+            log.info("stopping: %s", reason, extra={"fields": {"EVENT": "stop"}})
+            self._doors.on_stop(reason)
             self._stop.set()
 
     def _fed(self) -> None:
@@ -291,6 +401,10 @@ class Daemon:
         """Committed: now it may leave."""
         self.router.take(rows)
         self.story.tell(rows)
+        self.daily.tell(rows)
+        self.pulse.tell(rows)
+        for listener in self.listeners:
+            listener(rows)
         if self.at_venue is not None:
             self.at_venue.tell(rows)
 
@@ -299,7 +413,12 @@ class Daemon:
     def _load(self, conn: Connection) -> list[Request]:
         """Take the ledger over and bring the memory to where it was; returns what is unsaid or in doubt."""
         pid, host, boot_id = self._doors.identity
-        self.epoch = ledger.begin_epoch(conn, self._doors.clock.now_ms(), pid, host, boot_id)
+        copy, now_ms = marks.is_copy(conn), self._doors.clock.now_ms()
+        self._behind = marks.behind(self._doors.read_mark(), marks.reach_of(conn), copy=copy)
+        if copy and not self._behind:
+            marks.found(conn, ts_ms=now_ms)
+        self.epoch = ledger.begin_epoch(conn, now_ms, pid, host, boot_id)
+        ledger.assert_mode(conn, recorded(self.config.run.mode))
         ledger.assert_rules(conn, plain_rules(self.config), plain_rules(defaults()))
         ids = ledger.register_instruments(conn, instrument_rows(self.setup))
         wanted = {(self.setup.market.exchange, name): i for i, name in enumerate(self.setup.market.symbols)}
@@ -318,8 +437,12 @@ class Daemon:
         for entry in ledger.inputs_after(conn, self.journal.seq):
             self.journal.load(entry)
             folded += 1
+            self._doors.on_folding(folded)
+        if self._behind:
+            ledger.doubt_unsaid(conn, now_ms)
         doubtful = ledger.doubt_sending(conn)
-        pending = ledger.pending(conn)
+        pending = ledger.pending(conn) + ledger.denied_unheard(conn)
+        self._closed_before = gates_now(conn)
         self._live = ledger.live(conn)
         self.journal.resume(
             (row.symbol_id, row.ref_intent, row.intent)
@@ -327,6 +450,11 @@ class Daemon:
             if row.kind == "cancel" and row.ref_intent is not None
         )
         self.feed.seek(self.journal.last_ms)
+        if self.journal.last_ms:
+            self.pulse.resumed(self.journal.last_ms)
+        if not self.remote:
+            for ts_ms in ledger.drilled(conn):
+                self.drill.hold(self.feed.at(ts_ms))
         self.clock.market_ms = self.journal.last_ms
         if self.journal.seq:
             log.info(
@@ -345,93 +473,15 @@ class Daemon:
 
     def facts(self) -> dict[str, Any]:
         """What status shows and the heartbeat proves."""
-        states = self.journal.world.states
-        phases = Counter(PHASES[phase] for phase in states["phase"].tolist())
-        names = self.journal.names.symbols
-        newest = self.clock.market_ms
-        listed = self.lists.facts()
-        return {
-            "version": __version__,
-            "run": run_id(self.setup),
-            "mode": self.config.run.mode,
-            "account": self.config.run.account,
-            "ready": self.ready,
-            "epoch": self.epoch,
-            "symbols": len(names),
-            "phases": {name: phases.get(name, 0) for name in PHASES},
-            "last_ts_ms": newest or None,
-            "lag_ms": self.clock.lag_ms,
-            "bars_left": self.feed.left,
-            "waiting_for": self.bars.waiting_for,
-            "equity": float(self.journal.world.portfolio[0]["equity"]),
-            "decisions": self.story.decided,
-            "queues": {
-                "symbols": {"size": self.symbols.waiting, "bound": self.symbols.room},
-                "writer": {"size": self.writer.waiting, "bound": self.config.queues.writer},
-                "router": {"size": self.router.waiting, "bound": self.router.room},
-            },
-            "in_doubt": [row.cid for row in self.router.in_doubt],
-            "halted": [names[i] for i in range(len(names)) if states[i]["halted"]],
-            "kill_switch": self.clock.kill_switch,
-            "watchlist": None if listed is None else {**listed, "missing": len(listed["missing"])},
-            "draining": bool(self.journal.world.portfolio[0]["drained"]),
-            "commits": self.writer.commits,
-            **(self.at_venue.facts() if self.at_venue is not None else {}),
-        }
+        return facts_of(self, run_id(self.setup))
 
+    def health(self) -> dict[str, Any]:
+        """What `check --mode health` judges, and heartbeat.json holds."""
+        return health_of(self, self._doors.clock.now_ms(), self._doors.identity, self._doors.measure())
 
-def plain_rules(config: Config) -> dict[str, Any]:
-    """What decides, as the ledger's JSON gives it back."""
-    rules: dict[str, Any] = json.loads(json.dumps(rules_of(config)))
-    return rules
+    def _findings(self) -> list[tuple[str, str, str]]:
+        return [(found.verdict, found.name, found.what) for found in judge(self.health())]
 
-
-def instrument_rows(setup: Setup) -> list[InstrumentRow]:
-    """The market's instruments as the ledger keeps them."""
-    market = setup.market
-    return [
-        InstrumentRow(
-            market.exchange,
-            name,
-            market.timeframe,
-            row["asset"],
-            row["quote"],
-            str(row["tick"]),
-            str(row["lot"]),
-            str(row["min_qty"]),
-            str(row["min_notional"]),
-            row["calendar"],
-            setup.config.signal.price_source,
-            int(record["tradable"]),
-        )
-        for name, row, record in zip(market.symbols, market.instruments, setup.instruments, strict=True)
-    ]
-
-
-def run_id(setup: Setup) -> str:
-    """The hash of what the run is made of: same bars, same settings, same id. A venue's bars are still to come."""
-    bars = "" if at_venue(setup.config) else setup.market.data_hash
-    parts = [__version__, RULES_VERSION, setup.fingerprint, bars, config_hash(setup.config)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def run_row(setup: Setup, epoch: int, now_ms: int) -> RunRow:
-    """The run as the ledger notes it."""
-    config, market = setup.config, setup.market
-    return RunRow(
-        run_id=run_id(setup),
-        epoch=epoch,
-        mode="replay" if config.run.mode == "sim" else config.run.mode,
-        started_ms=now_ms,
-        code_version=__version__,
-        config_hash=config_hash(config),
-        params_hash=setup.fingerprint,
-        calendar_version=market.calendar_version,
-        rules_version=RULES_VERSION,
-        exchange=market.exchange,
-        timeframe=market.timeframe,
-        symbols=json.dumps(market.symbols),
-        seed=config.run.seed,
-        window=json.dumps([config.run.window_from, config.run.window_to]),
-        rules=json.dumps(rules_of(config), sort_keys=True),
-    )
+    def metrics(self) -> str:
+        """The same facts in Prometheus' format."""
+        return metrics.text(self.health()).decode()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from avwapd.config.environment import refuse_unknown
 from avwapd.config.errors import ConfigError
 
 SOCKET_NAME = "control.sock"
@@ -59,12 +60,24 @@ class Paths:
         return self.state / "watchlist.json"
 
     @property
+    def lost(self) -> Path:
+        return self.state / "persist_failed.json"
+
+    @property
     def heartbeat(self) -> Path:
         return self.state / "heartbeat.json"
 
     @property
     def decision_latest(self) -> Path:
         return self.state / "portfolio_decision_latest.json"
+
+    @property
+    def mark(self) -> Path:
+        return self.state / "avwapd.mark"
+
+    @property
+    def daily_decisions(self) -> Path:
+        return self.state / "decisions"
 
     @property
     def kill_switch(self) -> Path:
@@ -78,6 +91,7 @@ class Paths:
 def resolve(state_dir: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Paths:
     """`--state-dir`, else AVWAPD_STATE_DIR, else systemd's folder, else the user's own; makes nothing."""
     env = os.environ if environ is None else environ
+    refuse_unknown(env)
     if state_dir == "":
         raise ConfigError("--state-dir is empty", "the command line", "name a folder: --state-dir DIR, or leave it out")
     given = state_dir or env.get("AVWAPD_STATE_DIR") or _first(env, "STATE_DIRECTORY")

@@ -10,16 +10,19 @@ from typing import Any
 from anyio.abc import TaskGroup
 
 from avwapd.actors.clock import MarketClock
+from avwapd.actors.drill import Drill
 from avwapd.actors.live import LiveBars
 from avwapd.actors.naked import Naked
 from avwapd.actors.reconcile import Reconciler
 from avwapd.actors.router import Router
+from avwapd.actors.standing import Standing
 from avwapd.actors.symbols import Symbols
 from avwapd.feeds.live import LiveFeed
 from avwapd.feeds.world import Setup
 from avwapd.ports import Clock, ScaledClock
 from avwapd.remote.terms import terms_of
 from avwapd.store import ledger, notes
+from avwapd.store.kill_note import Sale
 from avwapd.store.rows import StepRows
 from avwapd.store.sql import Connection
 from avwapd.store.writer import Writer
@@ -28,16 +31,14 @@ from avwapd.venues.port import KnownOrder, RemoteVenue, VenueDoubt
 log = logging.getLogger("avwapd.venue")
 
 FOLLOW_S = 1.0
+FOLLOW_TRIP_S = 0.5  # a longer way tells nothing: half of it would be minutes of a fast market
 
 
 def resynced(clock: Clock, limit_ms: int) -> Callable[[int], int]:
-    """Of a simulated venue, whose market may leave hours out: our market time follows it. Of a real one: nothing."""
+    """A simulated venue's market may leave hours out: `_follow` sets our clock, and until then it is no skew."""
 
     def skew(measured_ms: int) -> int:
-        if isinstance(clock, ScaledClock) and abs(measured_ms) > limit_ms:
-            clock.set(clock.now_ms() + measured_ms)
-            return 0
-        return measured_ms
+        return 0 if isinstance(clock, ScaledClock) and abs(measured_ms) > limit_ms else measured_ms
 
     return skew
 
@@ -57,6 +58,10 @@ class AtVenue:
         market: MarketClock,
         *,
         chance: Callable[[], float],
+        sales: Callable[[], tuple[Sale, ...]] = lambda: (),
+        standing: Standing,
+        lost_ms: int = 0,
+        drill: Drill,
     ) -> None:
         config = setup.config
         self._venue = venue
@@ -80,7 +85,7 @@ class AtVenue:
             clock,
             limit_s=config.reconcile.naked_limit_s,
             speed=config.venue.speed,
-            alert=self.alert,
+            alert=partial(self.alert, event="unprotected"),
         )
         self.bars = LiveBars(
             feed,
@@ -94,9 +99,13 @@ class AtVenue:
             actions=setup.market.actions,
             min_volume_share=config.feed.min_volume_share,
             draw=chance,
+            standing=standing,
+            lost_ms=lost_ms,
+            drill=drill,
         )
 
         self.reconciler.due_actions(self.bars.due_actions)
+        self.reconciler.sold_beside(sales)
 
     async def begin(self) -> None:
         """What the ledger knows of orders and executions, so that nothing is heard twice; then the account's worth.
@@ -123,19 +132,22 @@ class AtVenue:
         """A simulated market may be slower than its pace, or leave hours out: its clock is ours."""
         while True:
             await clock.sleep(FOLLOW_S)
+            begun = clock.monotonic()
             try:
-                clock.set(clock.now_ms() + await self._venue.skew_ms())
+                skew_ms = await self._venue.skew_ms()
             except VenueDoubt:
                 continue  # the reconciliation tells of a venue that does not answer
+            if clock.monotonic() - begun <= FOLLOW_TRIP_S:
+                clock.set(clock.now_ms() + skew_ms)
 
     def tell(self, rows: StepRows) -> None:
         """Committed rows."""
         self.naked.tell(rows)
 
-    async def alert(self, what: str, level: str = "critical") -> None:
+    async def alert(self, what: str, level: str = "critical", event: str = "alert") -> None:
         """A row that waits for a human, and a line in the log."""
-        log.error("%s", what)
-        note = partial(notes.alert, ts_ms=self._clock.now_ms(), level=level, what=what)
+        log.error("%s", what, extra={"fields": {"EVENT": event}})
+        note = partial(notes.alert, ts_ms=self._clock.now_ms(), level=level, what=what, event=event)
         await self._writer.submit(note)
 
     def facts(self) -> dict[str, Any]:

@@ -66,9 +66,7 @@ class MarketClock:
         task_status.started()
         while True:
             self.turns += 1
-            killed = self._killed()
-            if killed != self.kill_switch:
-                self.kill_switch = killed
-                if self.on_kill is not None:
-                    self.on_kill(killed)
+            self.kill_switch = self._killed()
+            if self.on_kill is not None:
+                self.on_kill(self.kill_switch)  # every time: off and on again between two looks is a change too
             await self._clock.sleep(self._tick_s)

@@ -35,6 +35,7 @@ class Lists:
         self._symbols = symbols
         self._read = read
         self._decides_ms = decides_ms
+        self.refusal = ""  # why the list that lies there is not taken
 
     async def first(self) -> None:
         """At the start: a list that cannot be believed leaves the last one in force."""
@@ -43,6 +44,7 @@ class Lists:
         try:
             await self._take(self._read())
         except StoreError as error:
+            self.refusal = str(error)
             log.error("%s", error)
 
     async def reload(self) -> dict[str, Any]:
@@ -67,11 +69,13 @@ class Lists:
         if listed and found.scan_date < listed.scan_date:
             what = f"the watchlist is of {found.scan_date}, older than the one in force, of {listed.scan_date}"
             raise StoreError(what, "watchlist.json in the state folder", "run avwapd scan, then avwapd ctl reload")
+        self.refusal = ""
         mail = Listed(found)
         await self._symbols.put(mail)
         await mail.done.wait()
         facts = self.facts() or {}
-        log.info("watchlist of %s: %d rows, %s", found.scan_date, len(found.rows), facts.get("state"))
+        told = {"fields": {"EVENT": "watchlist"}}
+        log.info("watchlist of %s: %d rows, %s", found.scan_date, len(found.rows), facts.get("state"), extra=told)
         return True
 
     def facts(self) -> dict[str, Any] | None:

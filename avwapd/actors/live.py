@@ -19,9 +19,11 @@ from anyio.abc import TaskStatus
 
 from avwapd.actors.bars import NO_ACTIONS, restate
 from avwapd.actors.clock import MarketClock
+from avwapd.actors.drill import Drill
 from avwapd.actors.mail import Acted, BarsClosed, CaughtUp
+from avwapd.actors.standing import Standing
 from avwapd.actors.symbols import Symbols
-from avwapd.core.codes import ACT_HALT, BAR_LATE, BAR_OUTSIDE, BAR_SILENT, BAR_WARMUP
+from avwapd.core.codes import ACT_HALT, BAR_LATE, BAR_OUTSIDE, BAR_RETRY, BAR_SILENT, BAR_WARMUP
 from avwapd.feeds.calendar import BELL, all_sessions, in_session
 from avwapd.feeds.live import FeedDoubt, LiveFeed
 from avwapd.feeds.live_decided import Revision
@@ -70,8 +72,14 @@ class LiveBars:
         actions: Any = NO_ACTIONS,
         min_volume_share: float = 0.0,
         draw: Callable[[], float] = lambda: 0.5,
+        standing: Standing | None = None,
+        lost_ms: int = 0,
+        drill: Drill | None = None,
     ) -> None:
         self.turns = 0
+        self._drill = drill or Drill("")
+        self._lost_ms = lost_ms
+        self._standing = standing or Standing(symbols)
         self.waiting_for = "start"
         self.feed = feed
         self.patience_s = PATIENCE_S
@@ -117,11 +125,18 @@ class LiveBars:
             await self._begin()
             await self._judge_share()
             self._router.release()
+            late = False  # a process that stood still finds late bars without a start before them
             while (barrier := await self._next()) is not None:
-                await self._session(barrier.ts_ms)
-                await self._fold(barrier.bars)
-                if barrier.late and not self.feed.behind:
+                if late and not barrier.late:
                     await self._caught_up()
+                late = barrier.late
+                await self._session(barrier.ts_ms)
+                self._mark_outside(barrier.ts_ms, barrier.bars)
+                for bars, note in self._drill.play(barrier.bars):
+                    await self._fold(bars, note)
+                if late and not self.feed.behind:
+                    await self._caught_up()
+                    late = False
                 self._judge_feed()
             self.waiting_for = "end"
             group.cancel_scope.cancel()
@@ -130,18 +145,22 @@ class LiveBars:
         self.waiting_for = "feed"
         return await self.feed.next()
 
-    async def _fold(self, bars: Any) -> None:
+    async def _fold(self, bars: Any, note: str = "") -> None:
         """One barrier into the engine, after the corporate actions that come before it; returns once it is folded."""
-        mail = await self._put(bars)
+        mail = await self._put(bars, note)
         await mail.folded.wait()
         self._market.market_ms = max(self._market.market_ms, int(bars[0]["ts_ms"]))
 
-    async def _put(self, bars: Any) -> BarsClosed:
+    async def _put(self, bars: Any, note: str = "") -> BarsClosed:
         self.turns += 1
         ts_ms = int(bars[0]["ts_ms"])
         self._mark_outside(ts_ms, bars)
+        if not bars[0]["flags"] & BAR_WARMUP:
+            if ts_ms <= self._lost_ms:
+                bars["flags"] |= BAR_RETRY
+            await self._standing.before(ts_ms)
         await restate(self.session.actions, self._first_ms, ts_ms, self._symbols)
-        mail = BarsClosed(bars)
+        mail = BarsClosed(bars, note)
         self.waiting_for = "symbols"
         await self._symbols.put(mail)
         return mail
@@ -187,7 +206,8 @@ class LiveBars:
         rows = self._archive[int(np.searchsorted(self._archive["ts_ms"], since_ms, side="right")) :]
         rows = rows[: int(np.searchsorted(rows["ts_ms"], self._clock.now_ms(), side="right"))]
         self._first_ms = int(rows["ts_ms"][0]) if len(rows) else since_ms
-        log.info("warm-up with %d bars of the archive, then with the venue's", len(rows))
+        told = {"fields": {"EVENT": "feed"}}
+        log.info("warm-up with %d bars of the archive, then with the venue's", len(rows), extra=told)
         edges = np.flatnonzero(np.diff(rows["ts_ms"])) + 1
         last: BarsClosed | None = None
         for barrier in np.split(rows, edges) if len(rows) else []:
@@ -340,7 +360,7 @@ class LiveBars:
 
     def alert(self, level: str, what: str) -> None:
         """Call for a human, by the ledger."""
-        log.log(logging.INFO if level == "info" else logging.ERROR, "%s", what)
+        log.log(logging.INFO if level == "info" else logging.ERROR, "%s", what, extra={"fields": {"EVENT": "alert"}})
         self._told.append((level, what))
         self._telling.set()
 

@@ -14,9 +14,13 @@ from avwapd.venues.port import Word
 
 @dataclass(slots=True)
 class BarsClosed:
-    """One barrier: a BAR array of one ts_ms in symbol order. `folded` is set once the engine's memory has it."""
+    """One barrier: a BAR array of one ts_ms in symbol order. `folded` is set once the engine's memory has it.
+
+    note: for the journal, how it differs from what the feed brought.
+    """
 
     bars: Any
+    note: str = ""
     folded: anyio.Event = field(default_factory=anyio.Event)
 
 

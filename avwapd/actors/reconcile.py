@@ -28,6 +28,7 @@ from avwapd.errors import Told
 from avwapd.ports import Clock
 from avwapd.remote.terms import Terms
 from avwapd.store import ledger, notes
+from avwapd.store.kill_note import Sale
 from avwapd.store.sql import Connection
 from avwapd.store.writer import Writer
 from avwapd.venues.port import Books, RemoteVenue, VenueDoubt, VenueShut
@@ -117,6 +118,14 @@ class Reconciler:
         """Where splits of the coming session are asked for, when a position differs."""
         self._acts.due_actions = ask
 
+    def sold_beside(self, ask: Callable[[], tuple[Sale, ...]]) -> None:
+        """Where the kill program's orders are asked for, when a position differs."""
+        self._acts.sales = ask
+
+    def on_unknown(self, tell: Callable[[str], Awaitable[None]]) -> None:
+        """Who hears of orders with an id of ours that this ledger never made."""
+        self._acts.tell_unknown = tell
+
     @property
     def compared(self) -> bool:
         """The books were compared since the start, and whatever differed has had its consequence."""
@@ -124,17 +133,23 @@ class Reconciler:
 
     def entries_blocked(self) -> str:
         """Why nothing may open now; "" where it may."""
-        now = self._clock.monotonic()
         if self._waiting:
             return "the venue's books were not compared yet"
-        if self._read_at is not None and now - self._read_at > self._stale_s:
-            return f"the venue's books were last read {now - self._read_at:.0f} s ago"
-        if self._skewed and self.skew_ms is not None:
-            return f"clock skew {self.skew_ms / 1000:.1f} s"
+        if why := self.unread() or self.skewed():
+            return why
         facts = self._venue.facts()
         if facts.get("state") == "shut" or facts.get("breaker") == "open":
             return f"venue shut: {facts.get('why') or 'its breaker is open'}"
         return ""
+
+    def unread(self) -> str:
+        """That the venue's books were not read for long; "" where they were."""
+        age_s = 0.0 if self._read_at is None else self._clock.monotonic() - self._read_at
+        return f"the venue's books were last read {age_s:.0f} s ago" if age_s > self._stale_s else ""
+
+    def skewed(self) -> str:
+        """That two looks at the venue's clock found ours wrong; "" where it is right."""
+        return f"clock skew {self.skew_ms / 1000:.1f} s" if self._skewed and self.skew_ms is not None else ""
 
     def difference_of(self, symbol: int) -> str:
         """How the newest reading differs about a symbol (-1: about none of ours), in words; "" where it does not.
@@ -187,7 +202,7 @@ class Reconciler:
             try:
                 return await self._venue.books()
             except VenueDoubt as doubt:
-                log.warning("the venue's books cannot be read yet: %s", doubt)
+                log.warning("the venue's books cannot be read yet: %s", doubt, extra={"fields": {"EVENT": "reconcile"}})
                 await self._clock.sleep(LEAST_EVERY_S)
 
     # ------------------------------------------------------------------------------------------------- running
@@ -293,7 +308,8 @@ class Reconciler:
         if self._waiting and not unsure and blocking <= self._told:
             self._waiting = False
             self._router.release("reconcile")
-            log.info("the books were compared with the venue's: %s", self._outcome or "nothing differs")
+            told = {"fields": {"EVENT": "reconcile"}}
+            log.info("the books were compared with the venue's: %s", self._outcome or "nothing differs", extra=told)
 
     def _stays(self, each: Difference) -> bool:
         """Not what the ledger has followed already: that is over, or it is found anew."""

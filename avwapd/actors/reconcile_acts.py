@@ -22,6 +22,7 @@ from avwapd.ports import Clock
 from avwapd.remote.terms import Terms
 from avwapd.store import ledger, notes
 from avwapd.store.journal import ALL, Act, Adjustment
+from avwapd.store.kill_note import Sale
 from avwapd.store.writer import Writer
 from avwapd.venues.port import Books, RemoteVenue, VenueDoubt, VenueRefused
 
@@ -36,6 +37,10 @@ EXACT = 1.0 + 1e-12  # a quotient this close below a whole number is that number
 async def nothing_due() -> Any:
     """No corporate action is known."""
     return np.zeros(0, ACTION)
+
+
+async def nothing_told(what: str) -> None:
+    """Nobody wants to hear of it."""
 
 
 class Consequences:
@@ -56,6 +61,8 @@ class Consequences:
         on_foreign: str,
     ) -> None:
         self.due_actions: Callable[[], Awaitable[Any]] = nothing_due
+        self.sales: Callable[[], tuple[Sale, ...]] = lambda: ()  # of the kill program
+        self.tell_unknown: Callable[[str], Awaitable[None]] = nothing_told
         self.quarantined: set[int] = set()
         self.waiting_exits: set[int] = set()
         self._venue = venue
@@ -65,6 +72,7 @@ class Consequences:
         self._terms = terms
         self._on_foreign = on_foreign
         self._states = symbols.journal.world.states
+        self._sold: dict[int, tuple[Sale, ...]] = {}  # of quarantined symbols: what the kill program had sold by then
         self._lost: set[str] = set()  # live orders that the venue said it does not know
 
     def busts(self) -> list[Any]:
@@ -72,8 +80,15 @@ class Consequences:
         return list(getattr(self._venue, "busts", ()))
 
     def stands(self, each: Difference) -> bool:
-        """What was done about a difference still holds: a quarantine that the operator ended begins anew."""
-        return each.symbol < 0 or each.symbol not in self.quarantined or self._halted(each.symbol)
+        """What was done about a difference still holds: a quarantine that the operator ended begins anew, and so does
+        one whose sales the kill program has heard more of since.
+        """
+        if each.symbol < 0 or each.symbol not in self.quarantined:
+            return True
+        return self._halted(each.symbol) and self._sold.get(each.symbol) == self._sales_of(each.symbol)
+
+    def _sales_of(self, symbol: int) -> tuple[Sale, ...]:
+        return tuple(sale for sale in self.sales() if sale.symbol == self._terms[symbol].symbol)
 
     def forget(self, found: list[Difference]) -> None:
         """What is not found any more begins anew when it is found again."""
@@ -94,6 +109,7 @@ class Consequences:
         elif each.kind == compare.GHOST:
             return await self._cancel(each, "nobody wants it any more")
         elif each.kind == compare.UNKNOWN:
+            await self.tell_unknown(each.what)
             await self._quarantine(each, "bring back the ledger that made it, or cancel it at the venue")
         elif self._on_foreign == "flatten":
             return await self._cancel(each, "reconcile.on_foreign = flatten")
@@ -105,7 +121,7 @@ class Consequences:
         return True
 
     async def _act_on_position(self, each: Difference, read: Books) -> bool:
-        if await self._fold_split(each) or await self._undo_busts(each):
+        if await self._fold_split(each) or await self._undo_busts(each) or await self._book_sales(each):
             return True
         policy = self._on_foreign
         price = self._price(each, read)
@@ -167,6 +183,25 @@ class Consequences:
             await self._adjust(Adjustment(each.symbol, change, term.ticks(bust.price), 0, bust.exec_id, what))
         return True
 
+    async def _book_sales(self, each: Difference) -> bool:
+        """What the kill program sold in our stead, where it is the whole difference: booked once, the symbol halted."""
+        term, state = self._terms[each.symbol], self._states[each.symbol]
+        booked = await self._writer.submit(ledger.exec_ids)
+        sold = [sale for sale in self._sales_of(each.symbol) if sale.cid not in booked]
+        if not sold or sum(sale.side * term.lots(sale.filled) for sale in sold) != each.lots:
+            return False
+        for sale in sold:
+            close = float(state["last_close"])
+            price = term.ticks(sale.price) or (term.ticks(str(close)) if close > 0 else 0)
+            lots = sale.side * term.lots(sale.filled)
+            if not (lots and price):
+                continue
+            what = f"{term.symbol}: the kill program {'bought' if lots > 0 else 'sold'} {sale.filled} at {sale.price}"
+            await self.alert("critical", f"{what} ({sale.cid}): the ledger follows, the symbol is halted")
+            await self._adjust(Adjustment(each.symbol, lots, price, 0, sale.cid, what))
+        await self._do(Act(ACT_HALT, each.symbol, False, "kill", "left by the kill program"))
+        return True
+
     async def _act_on_missing(self, each: Difference) -> bool:
         """Not listed, and twice the venue says that it does not know it: a human looks before anything leaves."""
         try:
@@ -200,6 +235,7 @@ class Consequences:
             await self._do(Act(ACT_HALT, ALL, False, "reconcile", each.what))
             return
         self.quarantined.add(each.symbol)
+        self._sold[each.symbol] = self._sales_of(each.symbol)
         await self._do(Act(ACT_HALT, each.symbol, True, "reconcile", each.what))
 
     async def leave_quarantine(self, unclear: set[int]) -> None:
@@ -242,5 +278,5 @@ class Consequences:
 
     async def alert(self, level: str, what: str) -> None:
         """A row for a person, and a line in the log."""
-        log.log(LEVELS[level], "%s", what)
+        log.log(LEVELS[level], "%s", what, extra={"fields": {"EVENT": "reconcile"}})
         await self._writer.submit(partial(notes.alert, ts_ms=self._clock.now_ms(), level=level, what=what))

@@ -27,7 +27,8 @@ from avwapd.actors.router_doubts import AGAIN_WAIT_S, LONG_DOUBT_S, Doubts
 from avwapd.actors.router_gate import Gate, Pace
 from avwapd.actors.symbols import Symbols
 from avwapd.ports import Clock
-from avwapd.store import rows
+from avwapd.store import VenueUnknown, rows
+from avwapd.store.ids import is_ours
 from avwapd.store.rows import StepRows
 from avwapd.store.writer import Receipt, Writer
 from avwapd.venues.port import Venue, VenueDoubt, VenueRefused, VenueShut
@@ -39,13 +40,22 @@ WORDS_S = 1.0  # the soonest that we ask what became of what was sent
 ASKING = -1  # stands for no symbol among those with a call under way
 
 
+async def unexplained(cid: str) -> None:
+    """Where nobody compares ledger and venue, the two do not belong together."""
+    raise VenueUnknown(
+        "the venue speaks of an order of ours that this ledger never made",
+        cid,
+        "bring back the ledger that belongs to this venue, or start both anew in another state folder",
+    )
+
+
 class Router:
     """settling_ms: market time after a doubt in which an order may still turn up at the venue; lost_ms: the same, of an
     order that nobody wants any more, so that no second post can prove it (0: as settling_ms).
 
     speed: market seconds in a second of the wall; at_once: calls to the venue under way at one time (1: each waits for
     the one before); blocked: why no entry may leave now, "" where it may; orders_minute: more in a minute of market
-    time means that something has run away, 0: no such limit.
+    time means that something has run away, 0: no such limit; leaves: the kill program sells what is held of a symbol.
     """
 
     def __init__(
@@ -64,10 +74,12 @@ class Router:
         at_once: int = 1,
         blocked: Callable[[], str] = lambda: "",
         orders_minute: int = 0,
+        leaves: Callable[[int], bool] = lambda symbol: False,
     ) -> None:
         self.venue = venue
         self.turns = 0
         self.sent = 0
+        self.stranger: Callable[[str], Awaitable[None]] = unexplained  # hears of orders of ours that no row explains
         self.heard_at: dict[int, float] = {}  # symbol -> monotonic time of the venue's last word about it
         self.shut: VenueShut | None = None
         self._symbols = symbols
@@ -78,7 +90,7 @@ class Router:
         self._desk = Desk(writer, symbols, clock)
         pace = Pace(orders_minute, 60.0 / speed)
         states = symbols.journal.world.states
-        self._gate = Gate(states, clock, killed=killed, market_ms=market_ms, blocked=blocked, pace=pace)
+        self._gate = Gate(states, clock, killed=killed, market_ms=market_ms, blocked=blocked, pace=pace, leaves=leaves)
         self._doubts = Doubts(
             venue,
             self._desk,
@@ -122,7 +134,7 @@ class Router:
             return
         item = Waiting.of_effect(step.effects[0])
         busy = self._gate.held or self.waiting or self._claimed or self._doubts.by_key or self._flying
-        if busy or self._desk.frozen(item.symbol) or self._gate.why_not(item) is not None:
+        if busy or self._desk.frozen(item.symbol) or self._gate.too_late(item) is not None:
             return
         if self.venue.admit(item.kind, item.purpose) <= 0:
             self._claimed[item.symbol, item.intent] = await self._desk.sending(item.symbol, item.intent)
@@ -149,7 +161,7 @@ class Router:
         """
         self._expected = [] if self._recheck else list(live)
         for row in pending:
-            if row.state == "NEW":
+            if row.state in ("NEW", "DENIED"):
                 self._enqueue(Waiting.of_row(row))
             else:
                 self._doubts.recall(row)
@@ -246,7 +258,11 @@ class Router:
         if self._flying:
             return False
         if not self._gate.held:
-            waiting = [item.symbol for item in (*self._urgent, *self._entries) if not self._desk.frozen(item.symbol)]
+            waiting = [
+                item.symbol
+                for item in (*self._urgent, *self._entries)
+                if not self._desk.frozen(item.symbol) and not self._gate.withheld(item)
+            ]
             if waiting:
                 return self._admit_at is None and not self._doubts.symbols().issuperset(waiting)
             if self._doubts.open():
@@ -311,7 +327,7 @@ class Router:
         while (self._urgent or self._entries) and not self._full():
             item = (self._urgent or self._entries).popleft()
             busy = blocked | self._flying | self._doubts.symbols()
-            if item.symbol in busy or self._desk.frozen(item.symbol):
+            if item.symbol in busy or self._desk.frozen(item.symbol) or self._gate.withheld(item):
                 held.append(item)
                 blocked.add(item.symbol)
             elif (item.symbol, item.intent) not in self._claimed and await self._refused(item):
@@ -353,7 +369,9 @@ class Router:
         """One request: SENDING is durable before the call, the outcome is known or in doubt after it."""
         claim = self._claimed.pop((symbol, intent), None)
         row = await (claim or await self._desk.sending(symbol, intent)).wait()
-        if row is not None:
+        if row is not None and row.state == "DENIED":
+            await self._desk.denied(row)
+        elif row is not None:
             await self._call(row)
 
     async def _call(self, row: rows.Request, *, doubted: bool = False) -> None:
@@ -361,7 +379,7 @@ class Router:
 
         doubted: an earlier attempt may have arrived. Then nothing that this one meets says that there is no order.
         """
-        refusal = self._gate.why_not(Waiting.of_row(row))
+        refusal = self._gate.too_late(Waiting.of_row(row))
         if refusal is not None and doubted:
             await self._doubts.add(row, f"not sent again: {refusal.why}")
             return
@@ -508,6 +526,8 @@ class Router:
         now, orders = self._clock.monotonic(), self._symbols.journal.orders
         self.heard_at.update({orders[word.cid][0]: now for word in words if word.cid in orders})
         self._doubts.heard(words)
+        for cid in dict.fromkeys(word.cid for word in words if word.cid not in orders and is_ours(word.cid)):
+            await self.stranger(cid)
         await self._symbols.put(Heard(words))
         await self._symbols.settled()
         return True

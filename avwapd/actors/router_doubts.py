@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from avwapd.actors import router_doubt
-from avwapd.actors.router_desk import Desk
+from avwapd.actors.router_desk import Desk, said
 from avwapd.actors.router_doubt import Doubt, Waiting, cancel_of, differs
 from avwapd.actors.router_gate import Gate
 from avwapd.ports import Clock
@@ -73,7 +73,7 @@ class Doubts:
             return  # the venue's word was faster
         now = self._clock.monotonic()
         self.by_key[row.symbol_id, row.intent] = Doubt(row, now, now, taken=taken, refused=refused)
-        log.warning("%s %s %s is in doubt: %s", row.symbol, row.kind, row.cid, why)
+        log.warning("%s %s %s is in doubt: %s", row.symbol, row.kind, row.cid, why, extra=said(row, "doubt"))
 
     async def keep(self, row: rows.Request, why: str, rest_s: float) -> None:
         """It did not arrive, and is tried again after a rest. After a crash it is a doubt like any other."""
@@ -130,9 +130,8 @@ class Doubts:
         doubt.wait(now, max(self._settling_s / 4, AGAIN_WAIT_S if row.kind == "cancel" else 0.0))
         if not doubt.told and now - doubt.since >= self._long_s:
             doubt.told = True
-            await self._desk.alert(
-                "warning", f"{row.symbol} {row.kind} {row.cid} in doubt for {now - doubt.since:.0f} s"
-            )
+            what = f"{row.symbol} {row.kind} {row.cid} in doubt for {now - doubt.since:.0f} s"
+            await self._desk.alert("warning", what, symbol=row.symbol)
         if row.kind == "cancel":
             # Asking twice to cancel is harmless anywhere.
             return False if self._gate.held else await self._again(key, doubt)
@@ -172,7 +171,7 @@ class Doubts:
         if verdict == router_doubt.FREEZE and doubt.frozen and not self._desk.frozen(row.symbol_id):
             self.by_key.pop(key, None)
             self._remember(row)
-            log.warning("%s: resumed, so %s counts as not at the venue", row.symbol, row.cid)
+            log.warning("%s: resumed, so %s counts as not at the venue", row.symbol, row.cid, extra=said(row))
             await self._desk.refuse(row.cid, "expired", "EXPIRED", "a human looked and resumed: it is not at the venue")
             return True
         if verdict == router_doubt.FREEZE:
@@ -222,7 +221,7 @@ class Doubts:
                 self.by_key.pop(key, None)
                 return True
         if self.by_key.pop(key, None) is not None:
-            log.warning("%s %s %s given up: %s", row.symbol, row.kind, row.cid, why)
+            log.warning("%s %s %s given up: %s", row.symbol, row.kind, row.cid, why, extra=said(row))
             self._remember(row)
             await self._desk.refuse(row.cid, "expired", "EXPIRED", f"never arrived; {why}")
         return True
@@ -232,7 +231,7 @@ class Doubts:
         try:
             await self._venue.send(cancel_of(row))
         except (VenueRefused, VenueDoubt) as error:
-            log.info("%s cancel by id %s: %s", row.symbol, row.cid, error)
+            log.info("%s cancel by id %s: %s", row.symbol, row.cid, error, extra=said(row))
         try:
             return await self._venue.look_up(row.cid), True
         except VenueDoubt:
@@ -252,7 +251,7 @@ class Doubts:
             return False
         self.by_key.pop(key, None)
         await self._desk.mark(row, "ACKED", "found at the venue")
-        log.info("%s %s found at the venue (%s)", row.symbol, row.cid, order.state)
+        log.info("%s %s found at the venue (%s)", row.symbol, row.cid, order.state, extra=said(row))
         self._expect_words(0.0)
         return True
 
@@ -271,8 +270,9 @@ class Doubts:
             try:
                 await self._venue.send(cancel_of(row))
             except VenueRefused as refused:
-                log.info("%s %s came late and cannot be canceled: %s", row.symbol, row.cid, refused.reason)
+                words = row.symbol, row.cid, refused.reason
+                log.info("%s %s came late and cannot be canceled: %s", *words, extra=said(row))
             except VenueDoubt:
                 return
             self._ghosts.pop()
-            log.warning("%s %s came late and is canceled", row.symbol, row.cid)
+            log.warning("%s %s came late and is canceled", row.symbol, row.cid, extra=said(row))

@@ -36,7 +36,9 @@ class Pace:
 
 
 class Gate:
-    """states: the machines; blocked: why no entry may leave now, "" where it may; held: by whom everything is."""
+    """states: the machines; blocked: why no entry may leave now, "" where it may; held: by whom everything is;
+    leaves: the kill program sells what is held of a symbol.
+    """
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Gate:
         market_ms: Callable[[], int],
         blocked: Callable[[], str],
         pace: Pace,
+        leaves: Callable[[int], bool] = lambda symbol: False,
     ) -> None:
         self.held: set[str] = set()
         self.pace = pace
@@ -54,6 +57,7 @@ class Gate:
         self._states = states
         self._clock = clock
         self._killed = killed
+        self._leaves = leaves
         self._market_ms = market_ms
 
     def why_not(self, item: Waiting) -> Refusal | None:
@@ -65,6 +69,17 @@ class Gate:
             return Refusal("rejected", "DENIED", why) if why else None
         why = self._too_much(item) if item.closes else ""
         return Refusal("expired", "STALE", why) if why else None
+
+    def withheld(self, item: Waiting) -> bool:
+        """Another program leaves the position: a stop or an exit beside it would sell twice. Cancels go on."""
+        wanted = item.kind != "cancel" and not item.opens and self._states[item.symbol]["qty"] > 0
+        return bool(wanted) and self._leaves(item.symbol)
+
+    def too_late(self, item: Waiting) -> Refusal | None:
+        """`why_not` at the very call, after the commit that took its time."""
+        if self.withheld(item):
+            return Refusal("rejected", "DENIED", "the kill program leaves this position")
+        return self.why_not(item)
 
     def spent(self) -> bool:
         """The orders of this minute are used up."""

@@ -16,8 +16,9 @@ from avwapd.actors.mail import Acted, Adjusted, BarsClosed, CaughtUp, Heard, Lis
 from avwapd.ports import Clock
 from avwapd.store import ledger, notes
 from avwapd.store.journal import Journal
+from avwapd.store.limits import Limits
 from avwapd.store.rows import StepRows
-from avwapd.store.writer import Receipt, Writer
+from avwapd.store.writer import Receipt, Work, Writer
 
 Publish = Callable[[StepRows], None]
 Claim = Callable[[StepRows], Awaitable[None]]  # may add to the commit that is being put together
@@ -41,6 +42,8 @@ class Symbols:
         self._send, self._receive = anyio.create_memory_object_stream[Mail](room)
         self._out, self._published = anyio.create_memory_object_stream[tuple[Mail, Receipts]](room)
         self._idle = anyio.Event()
+        self.limits: Limits | None = None  # what an order is held against where it is written
+        self.on_denied: Callable[[list[str]], None] = lambda words: None
 
     @property
     def waiting(self) -> int:
@@ -72,7 +75,7 @@ class Symbols:
                 self.turns += 1
                 receipts: Receipts = []
                 for rows in self._fold(mail):
-                    receipts.append((rows, await self._writer.post(partial(ledger.record_step, rows=rows))))
+                    receipts.append((rows, await self._writer.post(self._record(rows))))
                     await self._claim(rows)
                 if isinstance(mail, Probe):
                     beat = partial(notes.beat, ts_ms=self._clock.now_ms(), body=mail.body)
@@ -81,7 +84,7 @@ class Symbols:
 
     def _fold(self, mail: Mail) -> Iterator[StepRows]:
         if isinstance(mail, BarsClosed):
-            yield self.journal.bars(mail.bars)
+            yield self.journal.bars(mail.bars, mail.note)
             mail.folded.set()
         elif isinstance(mail, Heard):
             for word in mail.words:
@@ -101,13 +104,20 @@ class Symbols:
         elif isinstance(mail, CaughtUp):
             yield self.journal.caught_up()
 
+    def _record(self, rows: StepRows) -> Work:
+        if self.limits is None:
+            return partial(ledger.record_step, rows=rows)
+        return partial(ledger.record_step, rows=rows, limits=self.limits)
+
     async def _publish_committed(self) -> None:
         """After each commit, in order: effects to the router, lines to the log, word to whoever waits."""
         async for mail, receipts in self._published:
             for rows, receipt in receipts:
-                await receipt.wait()
+                result = await receipt.wait()
                 if rows is not None:
                     self._publish(rows)
+                    if result:
+                        self.on_denied(result)
             if isinstance(mail, Acted | Listed | Restated | Adjusted | CaughtUp | Probe):
                 mail.done.set()
             self.in_flight -= 1

@@ -10,7 +10,7 @@ from avwapd.config.errors import ConfigError
 from avwapd.config.identity import as_plain, config_hash, rules_hash, rules_of
 from avwapd.config.kinds import TIMEFRAME_MS, moment_ms
 from avwapd.config.layers import defaults, files, load, packaged
-from avwapd.config.modes import REMOTE_MODES, refuse_absent_mode
+from avwapd.config.modes import REMOTE_MODES, account_mode, is_remote, mode_of, recorded
 from avwapd.config.rules import is_loopback
 from avwapd.config.sections import Config
 
@@ -19,15 +19,18 @@ __all__ = [
     "TIMEFRAME_MS",
     "Config",
     "ConfigError",
+    "account_mode",
     "as_plain",
     "config_hash",
     "defaults",
     "files",
     "is_loopback",
+    "is_remote",
     "load",
+    "mode_of",
     "moment_ms",
     "packaged",
-    "refuse_absent_mode",
+    "recorded",
     "rules_hash",
     "rules_of",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 TIMEFRAME_MS: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -67,12 +67,17 @@ def _iso(text: str) -> date | datetime:
 class Kind(ABC):
     """One kind of value. `read` takes what TOML gives, `text` what the environment or an option gives."""
 
+    @property
+    @abstractmethod
+    def allowed(self) -> str:
+        """What may stand there, with its unit: "must be …"."""
+
     @abstractmethod
     def read(self, raw: object) -> Any: ...
 
     def text(self, text: str) -> Any:
         try:
-            found = tomllib.loads(f"value = {text}")
+            found = parsed(f"value = {text}")
         except (ValueError, RecursionError):
             return self.read(text)
         return self.read(found["value"] if len(found) == 1 else text)
@@ -84,10 +89,14 @@ class Number(Kind):
     high: float
     unit: str
 
+    @property
+    def allowed(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g} ({self.unit})"
+
     def read(self, raw: object) -> float:
         fits = isinstance(raw, int | float) and not isinstance(raw, bool)
         if not (fits and self.low <= raw <= self.high):  # type: ignore[operator]
-            raise Unfit(f"must be a number from {self.low:g} to {self.high:g} ({self.unit})")
+            raise Unfit(f"must be {self.allowed}")
         return float(raw)  # type: ignore[arg-type]
 
 
@@ -97,17 +106,25 @@ class Whole(Kind):
     high: int
     unit: str
 
+    @property
+    def allowed(self) -> str:
+        return f"a whole number from {self.low} to {self.high} ({self.unit})"
+
     def read(self, raw: object) -> int:
         if not isinstance(raw, int) or isinstance(raw, bool) or not self.low <= raw <= self.high:
-            raise Unfit(f"must be a whole number from {self.low} to {self.high} ({self.unit})")
+            raise Unfit(f"must be {self.allowed}")
         return raw
 
 
 @dataclass(frozen=True, slots=True)
 class Flag(Kind):
+    @property
+    def allowed(self) -> str:
+        return "true or false"
+
     def read(self, raw: object) -> bool:
         if not isinstance(raw, bool):
-            raise Unfit("must be true or false")
+            raise Unfit(f"must be {self.allowed}")
         return raw
 
     def text(self, text: str) -> bool:
@@ -118,9 +135,13 @@ class Flag(Kind):
 class Choice(Kind):
     words: tuple[str, ...]
 
+    @property
+    def allowed(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
     def read(self, raw: object) -> str:
         if not isinstance(raw, str) or raw not in self.words:
-            raise Unfit(f"must be one of {', '.join(self.words)}")
+            raise Unfit(f"must be {self.allowed}")
         return raw
 
     def text(self, text: str) -> str:
@@ -132,9 +153,13 @@ class Text(Kind):
     pattern: str
     wanted: str
 
+    @property
+    def allowed(self) -> str:
+        return self.wanted
+
     def read(self, raw: object) -> str:
         if not isinstance(raw, str) or not re.fullmatch(self.pattern, raw, re.ASCII):
-            raise Unfit(f"must be {self.wanted}")
+            raise Unfit(f"must be {self.allowed}")
         return raw
 
     def text(self, text: str) -> str:
@@ -143,13 +168,19 @@ class Text(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Speed(Kind):
+    pace: ClassVar[Number] = Number(0.001, 1e6, "market seconds a second")
+
+    @property
+    def allowed(self) -> str:
+        return f'{self.pace.allowed}, or "max"'
+
     def read(self, raw: object) -> float:
         if raw == "max":
             return math.inf
         try:
-            return Number(0.001, 1e6, "market seconds a second").read(raw)
-        except Unfit as unfit:
-            raise Unfit(f'{unfit}, or "max"') from None
+            return self.pace.read(raw)
+        except Unfit:
+            raise Unfit(f"must be {self.allowed}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +188,10 @@ class Moment(Kind):
     """`None` for an empty text."""
 
     end: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return f"{MOMENT_WORDS}; or empty"
 
     def read(self, raw: object) -> int | None:
         return None if raw == "" else moment_ms(raw, end=self.end)
@@ -169,6 +204,10 @@ class Moment(Kind):
 class Instant(Kind):
     """A point in time that has to be there."""
 
+    @property
+    def allowed(self) -> str:
+        return MOMENT_WORDS
+
     def read(self, raw: object) -> int:
         return moment_ms(raw)
 
@@ -177,6 +216,10 @@ class Instant(Kind):
 class List(Kind):
     item: Kind
     most: int
+
+    @property
+    def allowed(self) -> str:
+        return f"a list of up to {self.most}, each {self.item.allowed}"
 
     def read(self, raw: object) -> tuple[Any, ...]:
         if not isinstance(raw, list | tuple):
@@ -207,6 +250,10 @@ class Table(Kind):
     value: Kind
     most: int
 
+    @property
+    def allowed(self) -> str:
+        return f"a table of up to {self.most}: {self.key.allowed} = {self.value.allowed}"
+
     def read(self, raw: object) -> Mapping[str, Any]:
         if not isinstance(raw, Mapping):
             raise Unfit("must be a table")
@@ -226,11 +273,29 @@ class Table(Kind):
             raise Unfit(f"has a bad entry: {name} = {show(value)} {unfit}") from None
 
 
+# The parser of the standard library takes time by the square of a dotted key's length.
+_DOTTED = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){16}""", re.ASCII)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """TOML, or a ValueError or RecursionError, within bounds of time."""
+    if _DOTTED.search(text):
+        raise ValueError("a key of more than 16 parts")
+    return tomllib.loads(text)
+
+
 def show(raw: object) -> str:
-    """A refused value in a message: short, and never a second failure."""
+    """A refused value in a message: short, without an address's password, and never a second failure."""
     try:
         text = repr(raw)
     except (ValueError, RecursionError):
         text = f"a {type(raw).__name__} too big to show"
     text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
+    text = masked(text[:400])
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def masked(text: str) -> str:
+    """An address without who logs in there, and without its query."""
+    text = re.sub(r"(://)[^/\s@'\"]{1,300}@", r"\1***@", text)
+    return re.sub(r"(://[^\s?'\"]{1,300}\?)[^\s'\"]+", r"\1***", text)

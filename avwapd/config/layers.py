@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,14 +12,15 @@ from types import MappingProxyType
 from typing import Any, Final, get_type_hints
 
 import avwapd
-from avwapd.config import sections
+from avwapd.config import environment, sections
+from avwapd.config.environment import PREFIX
 from avwapd.config.errors import ConfigError
-from avwapd.config.kinds import Kind, Table, Unfit, show
+from avwapd.config.kinds import Kind, Table, Unfit, parsed, show
 from avwapd.config.rules import RULES, Rule
 
 BASE, LOCAL = "avwapd.toml", "avwapd.local.toml"
-PREFIX = "AVWAPD_"
 MAX_FILE_BYTES = 4_000_000
+MOST_TOLD = 50  # problems that are looked into and told; a file of something else would have thousands
 SECRET_WORDS = ("secret", "password", "passphrase", "token", "credential", "api_key", "private_key")
 
 
@@ -39,9 +40,20 @@ class Gathering:
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)  # key -> what, where
+    entries: dict[str, str] = field(default_factory=dict)  # "equity.start.USD" -> its layer, of tables
+    untold: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are problems enough; what is counted then is not looked into."""
+        if len(self.problems) < MOST_TOLD:
+            return False
+        self.untold += 1
+        return True
 
     def refuse(self, key: str, what: str, where: str) -> None:
-        self.problems[key] = (what, where)
+        if key in self.problems or not self.full:
+            self.problems[key] = (what, where)
 
     def take(self, key: str, value: Value) -> None:
         kind = kinds()[key]
@@ -50,8 +62,9 @@ class Gathering:
         except Unfit as unfit:
             self.refuse(key, f"{key} = {show(value.raw)} {unfit}", value.origin)
             return
-        if isinstance(kind, Table) and key in self.values:
-            found = MappingProxyType({**self.values[key], **found})
+        if isinstance(kind, Table):
+            self.entries.update((f"{key}.{name}", value.origin) for name in found)
+            found = MappingProxyType({**self.values.get(key, {}), **found})
         self.values[key] = found
         self.origins[key] = value.origin
 
@@ -103,10 +116,17 @@ def _same(left: Path, right: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
+        seen = path.stat()
+        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode) or _same(path, Path(os.devnull))):
+            raise ConfigError(
+                "the configuration is no regular file", str(path), "name one: what it says may be asked twice"
+            )
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            size = max(len(content), seen.st_size)
             raise ConfigError(f"{size} bytes are too many for a configuration", str(path), "name another file")
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return parsed(content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError("this configuration file is not there", str(path), "write one: avwapd init") from None
     except OSError as error:
@@ -115,7 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError("the configuration is not UTF-8", str(path), "save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        words = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {error}"
+        words = "is nested too deeply" if isinstance(error, RecursionError) else f"is not TOML: {str(error)[:200]}"
         raise ConfigError(f"the configuration {words}", str(path), "correct it there") from None
 
 
@@ -123,7 +143,8 @@ def _from_file(path: Path, gathering: Gathering) -> None:
     origin = str(path)
     for section, table in _read(path).items():
         if section not in shapes():
-            gathering.refuse(section, _unknown_section(section), origin)
+            if not gathering.full:
+                gathering.refuse(section, _unknown_section(section), origin)
         elif not isinstance(table, dict):
             gathering.refuse(section, f"{section} must be a section: [{section}]", origin)
         else:
@@ -132,6 +153,9 @@ def _from_file(path: Path, gathering: Gathering) -> None:
 
 
 def _from_environment(environ: Mapping[str, str], gathering: Gathering) -> None:
+    for variable in environment.unknown(environ):
+        if not gathering.full:
+            gathering.refuse(variable, environment.words_about(variable), "environment")
     for variable, text in sorted(environ.items()):
         setting = variable.removeprefix(PREFIX)
         if not variable.startswith(PREFIX) or "__" not in setting:
@@ -154,12 +178,14 @@ def _take_entry(gathering: Gathering, key: str, kind: Table, name: str, text: st
         gathering.refuse(key, f"{key} {unfit}", variable)
         return
     gathering.values[key] = MappingProxyType({**gathering.values.get(key, {}), name: found})
-    gathering.origins[key] = variable
+    gathering.entries[f"{key}.{name}"] = gathering.origins[key] = variable
 
 
 def _take(gathering: Gathering, key: str, value: Value) -> None:
     if key in kinds():
         gathering.take(key, value)
+        return
+    if gathering.full:
         return
     section = key.partition(".")[0]
     words = _unknown_section(section) if section not in shapes() else _unknown_key(key)
@@ -167,22 +193,22 @@ def _take(gathering: Gathering, key: str, value: Value) -> None:
 
 
 def _unknown_section(section: str) -> str:
-    return f"[{show(section)[1:-1]}] is no section{_nearest(section, shapes())}{_secret(section)}"
+    return f"[{show(section)[1:-1]}] is no section{nearest(section, shapes())}{_secret(section)}"
 
 
 def _unknown_key(key: str) -> str:
     section, _, name = key.partition(".")
-    near = _nearest(key, [other for other in kinds() if other.startswith(f"{section}.")])
+    near = nearest(key, [other for other in kinds() if other.startswith(f"{section}.")])
     elsewhere = [other for other in kinds() if other.partition(".")[2] == name]
     if elsewhere:
         near = f"; there is {elsewhere[0]}"
-    return f"{section}.{show(name)[1:-1]} is no setting{near or _nearest(key, kinds())}{_secret(name)}"
+    return f"{section}.{show(name)[1:-1]} is no setting{near or nearest(key, kinds())}{_secret(name)}"
 
 
-def _nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
+def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, list(known), n=1)
+    near = get_close_matches(name[:100], list(known), n=1)
     return f"; the nearest is {near[0]}" if near else ""
 
 
@@ -207,6 +233,17 @@ def load(
     `folder` is where etc/ is looked for (the working folder); `options` are settings by dotted name that the
     command line gives as text, above all else: {"run.symbols": "A,B"}.
     """
+    return traced(config_file, folder=folder, environ=environ, options=options)[0]
+
+
+def traced(
+    config_file: Path | None = None,
+    *,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> tuple[sections.Config, Mapping[str, str]]:
+    """The same, and the layer that each entry of a table came from: "equity.start.USD" -> layer."""
     gathering = Gathering()
     unreadable = []
     for path in files(config_file, folder if folder is not None else Path.cwd()):
@@ -219,8 +256,8 @@ def load(
         _take(gathering, key, Value(text, "command line", is_text=True))
     config = _build(gathering) if not unreadable else None
     if unreadable or gathering.problems or config is None:
-        raise _error(unreadable, gathering.problems)
-    return config
+        raise _error(unreadable, gathering)
+    return config, gathering.entries
 
 
 def defaults() -> sections.Config:
@@ -264,7 +301,8 @@ def _broken(config: sections.Config, wrong: Mapping[str, object]) -> list[Rule]:
 NEXT: Final = "correct it, then: avwapd --config-check"
 
 
-def _error(unreadable: list[ConfigError], problems: Mapping[str, tuple[str, str]]) -> ConfigError:
+def _error(unreadable: list[ConfigError], gathering: Gathering) -> ConfigError:
+    problems = gathering.problems
     told = [(error.what, error.where) for error in unreadable] + list(problems.values())
     if len(unreadable) == 1 and not problems:
         return unreadable[0]
@@ -273,4 +311,10 @@ def _error(unreadable: list[ConfigError], problems: Mapping[str, tuple[str, str]
     each = tuple(f"{what} ({where})" for what, where in told)
     where = ", ".join(dict.fromkeys(where for _, where in told))
     lines = "\n".join(f"  {line}" for line in each)
-    return ConfigError(f"{len(told)} problems in the configuration\n{lines}", where, NEXT.replace("it,", "them,"), each)
+    lines += f"\n  and {gathering.untold} more" if gathering.untold else ""
+    return ConfigError(
+        f"{len(told) + gathering.untold} problems in the configuration\n{lines}",
+        where,
+        NEXT.replace("it,", "them,"),
+        each,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from avwapd.config.modes import REMOTE_MODES, is_remote
 from avwapd.config.sections import MAX_LINES, Config
 
 
@@ -29,7 +30,7 @@ def _user_named(config: Config) -> bool:
 
 
 def _remote(config: Config) -> bool:
-    return config.run.mode in ("paper", "live")
+    return is_remote(config)
 
 
 def _addresses_near(config: Config) -> bool:
@@ -63,7 +64,7 @@ def _venue_near(config: Config) -> bool:
 RULES = (
     Rule(
         ("run.mode", "venue.name"),
-        lambda c: not _remote(c) or c.venue.name != "embedded",
+        lambda c: c.run.mode not in REMOTE_MODES or c.venue.name != "embedded",
         "must name a venue (alpaca, binance, kraken, …) in the modes paper and live",
     ),
     Rule(

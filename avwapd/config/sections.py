@@ -54,6 +54,10 @@ VENUE = Text(
 
 VENUE_NAME = Text(r"[a-z0-9][a-z0-9_-]{0,31}", "embedded, alpaca, or an exchange's name as ccxt has it")
 ADDRESS = Text(r"(?:(?:https?|wss?)://[^\s]{1,300})?", "an http(s) or ws(s) address, or empty")
+OPTIONAL_SYMBOL = Text(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_/:-]|\.(?!\.)){0,39})?", "a symbol like SPY, or empty")
+EVENTS = ("start", "stop", "gate", "fill", "halt", "unprotected", "kill", "health", "verify", "alert", "daily")
+GROUP = Text(r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,31})?", "a group's name, or empty")
+LARGEST_UID = 4_294_967_294
 FOREIGN = ("alert", "adopt", "flatten")
 
 Switch = A[bool, Flag()]
@@ -128,6 +132,28 @@ class Gates:
     max_drift_pct: Percent
     max_missing_bars_1m: A[int, Whole(0, 1440, "bars")]
     max_missing_bars: A[int, Whole(0, 1440, "bars")]
+    regime_index: A[str, OPTIONAL_SYMBOL]
+    regime_fail_open: Switch
+    earnings: Switch
+    earnings_days: A[int, Whole(0, 60, "calendar days")]
+    bad_tickers: Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    allow: A[tuple[str, ...], List(SYMBOL, 20_000)]
+    arm_hours: A[float, Number(0, 168, "hours")]
+    first_live: Switch
+    first_symbol: A[str, OPTIONAL_SYMBOL]
+    max_entries_day: A[int, Whole(0, CEILING_ENTRIES_DAY, "entries")]
+    max_positions: A[int, Whole(0, 100_000, "positions")]
+    max_gross_notional: Money
+    max_symbol_notional: Money
+    min_position: Money
+    first_max_entries_day: A[int, Whole(0, CEILING_ENTRIES_DAY, "entries")]
+    first_max_positions: A[int, Whole(0, 100_000, "positions")]
+    first_max_gross_notional: Money
+    first_max_symbol_notional: Money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,13 +303,59 @@ class Reconcile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     level: A[str, Choice(("debug", "info", "warning", "error"))]
-    format: A[str, Choice(("auto", "text", "json"))]
+    format: A[str, Choice(("auto", "text", "json", "journal"))]
+    lines_s: A[int, Whole(1, 100_000, "lines a second")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     interval_ms: A[int, Whole(10, 60_000, "milliseconds")]
     stall_after_ms: A[int, Whole(100, 600_000, "milliseconds")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    warn_lag_s: Seconds
+    fail_lag_s: Seconds
+    warn_bars: A[int, Whole(1, 1000, "bars")]
+    fail_bars: A[int, Whole(1, 1000, "bars")]
+    clean_bars: A[int, Whole(1, 1000, "bars")]
+    warn_reconcile_s: Seconds
+    fail_reconcile_s: Seconds
+    warn_wal_mb: A[int, Whole(1, 100_000, "MB")]
+    fail_wal_mb: A[int, Whole(1, 100_000, "MB")]
+    warn_disk_mb: A[int, Whole(0, 10_000_000, "MB")]
+    fail_disk_mb: A[int, Whole(0, 10_000_000, "MB")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    ballast_mb: A[int, Whole(0, 10_000, "MB")]
+    beats_days: A[int, Whole(1, 10_000, "days")]
+    daily_files_days: A[int, Whole(1, 10_000, "days")]
+    notices_days: A[int, Whole(1, 10_000, "days")]
+    backups: A[int, Whole(1, 10_000, "backups")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    act_uids: A[tuple[int, ...], List(Whole(0, LARGEST_UID, "a user's number"), 100)]
+    read_uids: A[tuple[int, ...], List(Whole(0, LARGEST_UID, "a user's number"), 100)]
+    group: A[str, GROUP]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    port: A[int, Whole(0, 65_535, "TCP port")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    events: A[tuple[str, ...], List(Choice(EVENTS), len(EVENTS))]
+    per_hour: A[int, Whole(1, 10_000, "messages")]
+    limit_s: A[float, Number(0.1, 600, "seconds")]
+    give_up_hours: A[float, Number(0.01, 720, "hours")]
+    ping_every_s: A[float, Number(1, 86_400, "seconds")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,6 +472,7 @@ class Config:
     signal: Signal
     anchors: Anchors
     gates: Gates
+    live: Live
     order: Order
     stop: Stop
     exit: Exit
@@ -415,6 +488,11 @@ class Config:
     reconcile: Reconcile
     log: Log
     heartbeat: Heartbeat
+    health: Health
+    disk: Disk
+    control: Control
+    metrics: Metrics
+    notify: Notify
     scan: Scan
     universe: Universe
     watchlist: Watchlist

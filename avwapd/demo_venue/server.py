@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import numpy as np
@@ -41,7 +42,7 @@ from avwapd.remote.terms import terms_of
 from avwapd.venues.book import Exchange, warm
 
 FOLDER = "demo-venue"
-PORT = 8490
+HERE, PORT = "127.0.0.1", 8490
 SHOWN = 12  # symbols in the line for people
 BUNDLED_HISTORY = 20  # sessions of the made-up market that lie behind it at the start
 
@@ -263,7 +264,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="first", metavar="T", help="first bar played; those before are history")
     parser.add_argument("--to", dest="last", metavar="T", help="last bar played")
     parser.add_argument("--speed", type=float, metavar="N", help="market seconds in a second (default: 60)")
-    parser.add_argument("--listen", default=f"127.0.0.1:{PORT}", metavar="HOST:PORT", help="port 0: any")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"port 0: any (default: venue.address, else {HERE}:{PORT})"
+    )
     parser.add_argument("--profile", choices=PROFILES, default="strict")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=VALUE", help="a chance, or JSON")
     parser.add_argument("--seed", type=int, default=1)
@@ -288,7 +291,7 @@ def options_of(args: argparse.Namespace) -> tuple[Options, str, int]:
     market = wanted_market(args, args.archive or paths.archive)
     if first_ms is None and not args.from_exchange:
         first_ms = after_sessions(market, BUNDLED_HISTORY)
-    host, _, port = args.listen.rpartition(":")
+    host, port = listening(args.listen, config)
     currency = quote_of(market, config)
     options = Options(
         market=market,
@@ -310,7 +313,16 @@ def options_of(args: argparse.Namespace) -> tuple[Options, str, int]:
         secret=args.secret,
         streams_each=args.streams,
     )
-    return options, host or "127.0.0.1", int(port)
+    return options, host, port
+
+
+def listening(wanted: str | None, config: Config) -> tuple[str, int]:
+    """Host and port: as said, else where the configuration looks for a venue on this machine. Raises ValueError."""
+    if wanted:
+        host, _, given = wanted.rpartition(":")
+        return host or HERE, int(given)
+    named = urlsplit(config.venue.address)
+    return (HERE, named.port) if named.hostname == HERE and named.port else (HERE, PORT)
 
 
 def wanted_market(args: argparse.Namespace, archive: Path) -> Market:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 
 MOST_LETTERS = 200  # of what others say
+LONGEST_TRIP_S = 5.0  # of a question for the time
 
 
 def joined(head: str, said: str, most: int = MOST_LETTERS) -> str:
@@ -40,6 +41,12 @@ def shortened(said: str, most: int = MOST_LETTERS) -> str:
         return line
     begin = line[: most - 2]
     return (begin.rpartition(" ")[0] or begin).rstrip(" :,;(") + " …"
+
+
+def assert_prompt(took_s: float) -> None:
+    """Of a question for the time: half a long round trip is no estimate, and this machine may have slept in it."""
+    if took_s > LONGEST_TRIP_S:
+        raise NoAnswer(f"the time was {took_s:.0f} s on its way: it says nothing about our clock")
 
 
 class NoAnswer(Exception):

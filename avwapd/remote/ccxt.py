@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from avwapd.config.modes import account_mode
 from avwapd.config.sections import Config
 from avwapd.ports import Clock
 from avwapd.remote.addresses import PAPER
 from avwapd.remote.budget import Breaker, Budget
-from avwapd.remote.calls import NoAnswer, Rejected, Shut
+from avwapd.remote.calls import NoAnswer, Rejected, Shut, assert_prompt
 from avwapd.remote.ccxt_client import SEEN, Access, Unusable, made
 from avwapd.remote.ccxt_errors import Seen, sort
 from avwapd.remote.ccxt_table import Row, row_of
@@ -38,7 +39,7 @@ def access_of(config: Config, keys: Credentials) -> Access:
         keys.key.reveal(),
         secret,
         keys.password.reveal(),
-        sandbox=config.run.mode == PAPER and not venue.address,
+        sandbox=account_mode(config) == PAPER and not venue.address,
     )
 
 
@@ -46,7 +47,7 @@ def data_access_of(config: Config) -> Access:
     """Where its bars come from; nothing there needs a key."""
     venue = config.venue
     address = venue.data_address or (venue.address if is_loopback(venue.address) else "")
-    sandbox = config.run.mode == PAPER and not venue.address and not venue.data_address
+    sandbox = account_mode(config) == PAPER and not venue.address and not venue.data_address
     return Access(venue.name, address, venue.data_stream_address, sandbox=sandbox)
 
 
@@ -94,8 +95,18 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------------------- calls
 
-    async def ask(self, kind: str, method: str, *args: Any, limit_s: float | None = None) -> Any:
-        """Call a ccxt method. kind: entry | exit | question take a call of the budget; sending had one taken."""
+    async def ask(
+        self,
+        kind: str,
+        method: str,
+        *args: Any,
+        limit_s: float | None = None,
+        look: Callable[[], None] | None = None,
+    ) -> Any:
+        """Call a ccxt method. kind: entry | exit | question take a call of the budget; sending had one taken.
+
+        look: asked when its turn has come; raises Rejected where it must not leave any more.
+        """
         wait_s = self.shut_for(kind)
         if wait_s:
             raise Shut("the exchange said to keep away", wait_s)
@@ -115,6 +126,8 @@ class Exchange:
                 if kind != SENDING:
                     await self._budgeted(kind)
                 async with self._in_turn(kind):
+                    if look is not None:
+                        look()
                     asked = True
                     answer = await getattr(self.api, method)(*args)
                 self._whole(method, seen.value, answer)
@@ -230,9 +243,10 @@ class Exchange:
 
     async def skew_ms(self) -> int:
         """The exchange's clock less ours, corrected by half the round trip; signed requests follow it from here on."""
-        before = self._clock.now_ms()
+        before, begun = self._clock.now_ms(), self._clock.monotonic()
         there = await self.ask(QUESTION, "fetch_time")
         after = self._clock.now_ms()
+        assert_prompt(self._clock.monotonic() - begun)
         if not isinstance(there, int) or isinstance(there, bool) or there <= 0:
             raise NoAnswer("the exchange's clock shows no time")
         skew = there + (self.row.clock_ms - 1) // 2 - (before + after) // 2

@@ -36,6 +36,8 @@ APPLICATION_ID = 0x61767764  # "avwd"
 MAGIC = b"SQLite format 3\x00"
 BUSY_MS = 5000
 WAL_BYTES = 64 * 1024 * 1024
+PRIMARY = 0xFF  # an extended result code's lowest byte
+OF_THE_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN)
 
 Synchronous = Literal["FULL", "NORMAL"]  # NORMAL only for the test that shows what it loses
 
@@ -174,10 +176,22 @@ def open_sync(
         configure(conn, file, synchronous)
         migrate.upgrade(conn, file, steps)
         transact(sync_words)(conn)
+    except sqlite3.Error as error:
+        conn.close()
+        raise unopened(error, file) from error
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def unopened(error: sqlite3.Error, path: Path) -> StoreError:
+    """What SQLite has against a ledger that passed its own check, in words: the disk's trouble or the file's."""
+    if getattr(error, "sqlite_errorcode", 0) & PRIMARY in OF_THE_DISK:
+        return StoreError(
+            f"the ledger cannot be opened ({error})", path, "check the disk and make room, then start again"
+        )
+    return migrate.damaged(path, str(error))
 
 
 # ------------------------------------------------------------------------------------------------ running
@@ -234,6 +248,12 @@ def _alone(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T
 def _checkpoint(conn: sqlite3.Connection) -> None:
     """Fold the WAL in where the disk lets us; where not, the WAL keeps every commit for the next start."""
     with contextlib.suppress(sqlite3.Error):
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def fold_wal(path: Path) -> None:
+    """Fold a ledger's WAL into its file where that can be done, nobody else having it open; else leave both."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

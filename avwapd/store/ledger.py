@@ -16,13 +16,15 @@ import numpy as np
 
 from avwapd.core import codes
 from avwapd.core.records import BAR
-from avwapd.store import EpochFenced, ImpossibleMove, InstrumentsChanged, RulesChanged
+from avwapd.store import EpochFenced, ImpossibleMove, InstrumentsChanged, RulesChanged, notices
+from avwapd.store.limits import Limits, breach
 from avwapd.store.rows import Input, InstrumentRow, Move, OutboxRow, Request, RunRow, Snapshot, StepRows
 from avwapd.store.sql import Connection, load
 from avwapd.store.watchlist import Watchlist
 
 SQL = load("queries.sql")
 SNAPSHOTS_KEPT = 3
+SHOWN_MODES = {"replay": "sim"}
 SIDES = {1: "buy", -1: "sell"}
 LISTED = ("rank", "symbol", "side", "tier", "execute", "price", "level", "stop", "r1", "r2", "trend_score", "dist_pct",
           "slope", "confluence", "sector", "anchor", "anchor_date", "atr", "swing_low", "swing_high")  # fmt: skip
@@ -75,6 +77,22 @@ def assert_rules(conn: Connection, rules: Mapping[str, object], defaults: Mappin
         )
 
 
+def assert_mode(conn: Connection, mode: str) -> None:
+    """Orders of one market are not carried on in another: what is held at one venue is not there at the other.
+
+    A dry run leaves nothing behind, so any mode may follow it. mode: as a run is recorded.
+    """
+    row = conn.execute(SQL["last_trading_mode"]).fetchone()
+    if row is None or mode in (row[0], "dry-run"):
+        return
+    raise RulesChanged(
+        f"this ledger has orders of mode {SHOWN_MODES.get(row[0], row[0])}, the start is in mode "
+        f"{SHOWN_MODES.get(mode, mode)}",
+        "run.mode",
+        "start in the mode it was written in, or name another state folder (--state-dir)",
+    )
+
+
 def register_instruments(conn: Connection, wanted: Iterable[InstrumentRow]) -> dict[tuple[str, str], int]:
     """The symbol_id of each (exchange, symbol): dense, in sorted order at first, later ones appended.
 
@@ -125,8 +143,9 @@ def sync_words(conn: Connection) -> None:
 # ------------------------------------------------------------------------------------------------- one step
 
 
-def record_step(conn: Connection, rows: StepRows) -> None:
-    """Record one input with all it made and caused."""
+def record_step(conn: Connection, rows: StepRows, limits: Limits | None = None) -> list[str]:
+    """Record one input with all it made and caused; what a hard limit denied, in words."""
+    denied: list[str] = []
     conn.execute(SQL["record_input"], (rows.seq, rows.kind, rows.ts_ms, rows.symbol_id, rows.body))
     if rows.bars:
         conn.executemany(SQL["record_bars"], rows.bars)
@@ -135,7 +154,7 @@ def record_step(conn: Connection, rows: StepRows) -> None:
     if rows.transitions:
         conn.executemany(SQL["record_transitions"], rows.transitions)
     if rows.effects:
-        _record_effects(conn, rows.seq, rows.effects)
+        denied = _record_effects(conn, rows.seq, rows.effects, limits)
     if rows.fills:
         conn.executemany(SQL["record_fills"], rows.fills)
     if rows.positions:
@@ -151,22 +170,31 @@ def record_step(conn: Connection, rows: StepRows) -> None:
         _record_watchlist(conn, rows, rows.watchlist)
     for move in rows.outbox_moves:
         apply_move(conn, move, rows.ts_ms)
-    for what in rows.alerts:
-        conn.execute(SQL["record_alert"], (rows.ts_ms, "critical", what)).fetchall()
+    for what in [*rows.alerts, *denied]:
+        notice = notices.put(conn, rows.ts_ms, "halt", "critical", what)
+        conn.execute(SQL["record_alert"], (rows.ts_ms, "critical", what, notice)).fetchall()
     if rows.snapshot is not None:
         _record_snapshot(conn, rows.seq, rows.ts_ms, rows.snapshot)
+    return denied
 
 
-def _record_effects(conn: Connection, seq: int, effects: list[OutboxRow]) -> None:
+def _record_effects(conn: Connection, seq: int, effects: list[OutboxRow], limits: Limits | None) -> list[str]:
     """Orders first, in the order of the effects: a replace or cancel finds the id of the order it names."""
+    denied = []
     for e in effects:
         ref = e.ref or None
+        opens = e.kind == codes.SUBMIT and e.purpose == codes.PURPOSE_ENTRY  # the cancel of an entry opens nothing
+        over = breach(conn, e, limits) if limits is not None and opens else ""
         if e.kind != codes.CANCEL:
             words = codes.PURPOSES[e.purpose], SIDES[e.side], codes.ORDER_TYPES[e.type]
             terms = e.qty, e.limit, e.stop, codes.EXITS[e.reason], e.ts_ms, ref
             conn.execute(SQL["record_order"], (e.symbol_id, e.intent, e.cid, *words, *terms))
         kind = codes.EFFECTS[e.kind]
         conn.execute(SQL["record_outbox"], (e.symbol_id, e.intent, kind, e.cid, ref, seq, e.due_ts_ms))
+        if over:
+            conn.execute(SQL["deny"], (over, e.symbol_id, e.intent)).fetchall()
+            denied.append(f"{over}: {e.cid} was denied, and nothing opens until a human has looked")
+    return denied
 
 
 def _record_watchlist(conn: Connection, rows: StepRows, listed: Watchlist) -> None:
@@ -201,6 +229,17 @@ def _record_snapshot(conn: Connection, seq: int, ts_ms: int, body: bytes) -> Non
 def pending(conn: Connection) -> list[Request]:
     """What is still to be said to the venue, or in doubt, in the order it was decided."""
     return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_pending']}").fetchall()]
+
+
+def denied_unheard(conn: Connection) -> list[Request]:
+    """What a hard limit denied and its machine was never told: the process ended in between."""
+    return [Request(*row) for row in conn.execute(f"{SQL['requests']} {SQL['where_denied_unheard']}").fetchall()]
+
+
+def note_of(conn: Connection, symbol_id: int, intent: int) -> str:
+    """Why an outbox row is where it is."""
+    row = conn.execute(SQL["outbox_note"], (symbol_id, intent)).fetchone()
+    return str(row[0] or "") if row else ""
 
 
 def live(conn: Connection) -> list[Request]:
@@ -246,6 +285,11 @@ def apply_move(conn: Connection, move: Move, now_ms: int) -> str:
     if move.filled_qty is not None or move.venue_id is not None:
         conn.execute(SQL["order_heard"], {**where, "filled_qty": move.filled_qty, "venue_id": move.venue_id}).fetchall()
     return str(found[0][0])
+
+
+def doubt_unsaid(conn: Connection, now_ms: int) -> int:
+    """At the start of an older ledger: what it has as unsaid the lost rows may have sent; returns how many."""
+    return len(conn.execute(SQL["doubt_new"], (now_ms,)).fetchall())
 
 
 def doubt_sending(conn: Connection, note: str = "process ended while sending") -> int:
@@ -296,6 +340,11 @@ def inputs_after(conn: Connection, seq: int) -> Iterator[Input]:
                 ahead = next(groups, None)
             bars = np.array(found, dtype=BAR)
         yield Input(row[0], row[1], row[2], row[3], row[4], bars)
+
+
+def drilled(conn: Connection) -> list[int]:
+    """Closes of the intervals that a drill held back and whose bars have not followed."""
+    return [int(ts_ms) for (ts_ms,) in conn.execute(SQL["drilled"])]
 
 
 def order_ids(conn: Connection) -> list[tuple[str, int, int, str, int]]:

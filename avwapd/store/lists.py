@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from avwapd.store import StoreError
 from avwapd.store.whole import write_whole
+from avwapd.store.words import is_symbol, is_word
 
 FILES = {"earnings": "earnings.csv", "bad-tickers": "bad_tickers.csv", "listings": "listings.csv"}
 COLUMNS = {
@@ -25,6 +27,7 @@ COLUMNS = {
     "listings": ("symbol", "exchange", "listed"),
 }
 ALWAYS = 99_999_999  # a bad ticker without an end
+FILE_BYTES = 64 * 2**20
 _STAMP = re.compile(r"# imported (\d{4})-(\d{2})-(\d{2})", re.ASCII)
 
 
@@ -102,7 +105,7 @@ def read(path: Path, kind: str, facts: dict[str, Facts]) -> list[list[str]]:
     """The rows of one file; none where it is missing. What the file is goes into `facts`."""
     next_step = f"import the list again: avwapd lists import {kind} FILE"
     try:
-        content = path.read_bytes()
+        content = whole(path)
         text = content.decode()
     except FileNotFoundError:
         return []
@@ -118,12 +121,42 @@ def read(path: Path, kind: str, facts: dict[str, Facts]) -> list[list[str]]:
         for line, row in enumerate(rows, start=2):
             if len(row) != len(header):
                 raise ValueError(f"row {line} has {len(row)} columns, not {len(header)}")
+            check_words(line, row)
             check_dates(kind, row)
     except (ValueError, csv.Error) as error:
         raise ListError(f"the list is damaged ({str(error)[:120]})", path, next_step) from error
-    imported = int("".join(stamp.groups())) if stamp else 0
+    imported = of_calendar(*stamp.groups()) if stamp else 0
     facts[kind] = Facts(len(rows), imported, hashlib.sha256(content).hexdigest())
     return rows
+
+
+def whole(path: Path) -> bytes:
+    """A regular file's content; OSError or ValueError for anything else."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        content = file.read(FILE_BYTES + 1)
+    if len(content) > FILE_BYTES:
+        raise ValueError(f"it is longer than {FILE_BYTES} bytes")
+    return content
+
+
+def of_calendar(year: str, month: str, day: str) -> int:
+    """yyyymmdd, 0 for a day that the calendar does not have."""
+    try:
+        date(int(year), int(month), int(day))
+    except ValueError:
+        return 0
+    return int(year + month + day)
+
+
+def check_words(line: int, row: Sequence[str]) -> None:
+    """ValueError where a row could not have come from an import: what it says reaches logs and a terminal."""
+    if not is_symbol(row[0]):
+        raise ValueError(f"row {line} begins with {row[0][:40]!r}, no symbol")
+    if not all(map(is_word, row)):
+        raise ValueError(f"row {line} holds a word that is too long or cannot be shown")
 
 
 def check_dates(kind: str, row: Sequence[str]) -> None:

@@ -55,7 +55,7 @@ def newest(migrations: Migrations) -> int:
 
 def damaged(path: Path, verdict: str) -> LedgerDamaged:
     """One wording for every broken ledger, whoever finds it."""
-    next_step = "copy a backup back (avwapd.db.v*.bak), or keep the file and start a new state folder"
+    next_step = "put a copy back: avwapd db restore COPY (the damaged file is kept aside); avwapd db check says more"
     return LedgerDamaged(f"the ledger is damaged ({verdict})", path, next_step)
 
 

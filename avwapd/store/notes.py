@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from avwapd.store import notices
 from avwapd.store.ledger import SQL
 from avwapd.store.sql import Connection
 
-BEATS_KEPT_MS = 3 * 86_400_000
 BOOKS_KEPT_MS = 3 * 86_400_000
 
 
 def beat(conn: Connection, *, ts_ms: int, body: str) -> None:
-    """The heartbeat's probe: that it could be written is what it proves."""
+    """The heartbeat's probe: that it could be written is what it proves. Of a minute's beats the last one stays."""
+    conn.execute(SQL["thin_beats"], (ts_ms,))
     conn.execute(SQL["record_beat"], (ts_ms, body))
-    conn.execute(SQL["forget_beats"], (ts_ms - BEATS_KEPT_MS,))
 
 
-def alert(conn: Connection, *, ts_ms: int, level: str, what: str) -> None:
-    """Something a person must hear of."""
-    conn.execute(SQL["record_alert"], (ts_ms, level, what)).fetchall()
+def forget(conn: Connection, *, beats_before_ms: int, notices_before_ms: int) -> None:
+    """Beats, and notices that nobody waits for any more; of decisions and orders nothing is ever forgotten."""
+    conn.execute(SQL["forget_beats"], (beats_before_ms,))
+    conn.execute(SQL["forget_notices"], (notices_before_ms,))
+
+
+def alert(conn: Connection, *, ts_ms: int, level: str, what: str, event: str = "alert") -> None:
+    """Something a person must hear of; the notice that carries it is in the same commit."""
+    notice = notices.put(conn, ts_ms, event, level, what)
+    conn.execute(SQL["record_alert"], (ts_ms, level, what, notice)).fetchall()
 
 
 def alerted(conn: Connection, *, what: str, since_ms: int = 0) -> bool:

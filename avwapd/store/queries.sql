@@ -21,6 +21,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: last_rules
 SELECT rules FROM runs ORDER BY epoch DESC LIMIT 1;
 
+-- name: last_trading_mode
+SELECT mode FROM runs WHERE mode <> 'dry-run' AND EXISTS (SELECT 1 FROM orders) ORDER BY epoch DESC LIMIT 1;
+
 -- name: instruments
 SELECT symbol_id, exchange, symbol, timeframe, asset, quote, tick, lot, min_qty, min_notional, calendar,
     price_source, tradable
@@ -106,7 +109,7 @@ ON CONFLICT DO UPDATE SET superseded_by = NULL;
 INSERT INTO consumed_entries (symbol_id, session_date, ts_ms) VALUES (?, ?, ?);
 
 -- name: record_gates
-INSERT INTO gates (seq, ts_ms, gate, closed, reason) VALUES (?, ?, ?, ?, ?);
+INSERT INTO gates (seq, ts_ms, gate, closed, reason, symbol) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: record_watchlist
 INSERT INTO watchlist (seq, rank, scan_date, version, symbol, side, tier, execute, price, level, stop, r1, r2,
@@ -191,6 +194,13 @@ SELECT ifnull(max(seq), 0) FROM inputs;
 -- name: last_bar_ts
 SELECT ifnull(max(ts_ms), 0) FROM bars;
 
+-- Drilled intervals whose bars have not followed yet.
+-- name: drilled
+SELECT i.ts_ms FROM inputs i
+WHERE i.kind = 'bars' AND i.body = 'drill fetch'
+    AND NOT EXISTS (SELECT 1 FROM bars b WHERE b.ts_ms = i.ts_ms AND b.flags & 64)
+ORDER BY i.seq;
+
 -- name: snapshots
 SELECT seq, ts_ms, body, sha256 FROM snapshots ORDER BY seq DESC;
 
@@ -212,7 +222,7 @@ INSERT INTO beats (ts_ms, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = e
 DELETE FROM beats WHERE ts_ms < ?;
 
 -- name: record_alert
-INSERT INTO alerts (ts_ms, level, what) VALUES (?, ?, ?) RETURNING id;
+INSERT INTO alerts (ts_ms, level, what, notice_id) VALUES (?, ?, ?, ?) RETURNING id;
 
 -- name: alerted
 SELECT 1 FROM alerts WHERE what = ?1 AND ts_ms >= ?2 LIMIT 1;
@@ -230,6 +240,29 @@ DELETE FROM venue_books WHERE ts_ms < ? AND agreed AND id > (SELECT min(id) FROM
 
 -- name: first_venue_books
 SELECT ts_ms, cash, equity, holdings, agreed, difference FROM venue_books ORDER BY id LIMIT 1;
+
+-- ------------------------------------------------------------------------------------- copies, retention
+
+-- name: stamp_copy
+INSERT INTO copies (taken_ms, epoch, seq) VALUES (?, ?, ?);
+
+-- name: open_copies
+SELECT 1 FROM copies WHERE found_ms IS NULL LIMIT 1;
+
+-- name: found_copies
+UPDATE copies SET found_ms = ? WHERE found_ms IS NULL;
+
+-- name: last_input_ms
+SELECT ts_ms FROM inputs ORDER BY seq DESC LIMIT 1;
+
+-- name: doubt_new
+UPDATE outbox SET state = 'SENDING', attempts = attempts + 1, sent_ms = ? WHERE state = 'NEW' RETURNING id;
+
+-- name: forget_notices
+DELETE FROM notices WHERE state <> 'waiting' AND ts_ms < ?;
+
+-- name: thin_beats
+DELETE FROM beats WHERE ts_ms >= ?1 / 60000 * 60000 AND ts_ms < ?1;
 
 -- ------------------------------------------------------------------------------------------------- audit
 
@@ -259,10 +292,10 @@ SELECT json_extract(body, '$.exec_id') FROM inputs WHERE kind = 'report' AND jso
 -- ---------------------------------------------------------------------------------------- asked by people
 
 -- name: ask_positions
-SELECT * FROM position_words WHERE phase <> 'FLAT' OR halted <> 0;
+SELECT * FROM position_words WHERE phase <> 'FLAT' OR halted <> 0 LIMIT 1001;
 
 -- name: ask_orders
-SELECT * FROM order_words ORDER BY ts_ms DESC LIMIT 200;
+SELECT * FROM order_words ORDER BY ts_ms DESC LIMIT 201;
 
 -- name: audit_lists
 SELECT seq, body FROM inputs WHERE kind = 'watchlist';
@@ -282,3 +315,197 @@ FROM decisions d
 JOIN instruments i USING (symbol_id)
 JOIN decision_words w ON w.ts_ms = d.ts_ms AND w.symbol = i.symbol
 WHERE i.symbol = ?1 AND d.ts_ms = ?2;
+
+-- ---------------------------------------------------------------------------------------- acts of operators
+
+-- name: act_of_key
+SELECT id, ts_ms, who, verb, body, status, answer FROM acts WHERE key = ?;
+
+-- name: begin_act
+INSERT INTO acts (ts_ms, who, verb, body, key) VALUES (?, ?, ?, ?, ?) RETURNING id;
+
+-- name: end_act
+UPDATE acts SET status = ?, answer = ? WHERE id = ? AND status IS NULL;
+
+-- name: ask_acts
+SELECT id, ts_ms, who, verb, body, ifnull(status, 'under way') AS status, substr(answer, 1, 500) AS answer
+FROM acts ORDER BY id DESC LIMIT ?;
+
+-- name: ask_alerts
+SELECT id, ts_ms, level, what, delivered AS read FROM alerts WHERE NOT (?1 AND delivered) ORDER BY id DESC LIMIT ?2;
+
+-- name: read_alert
+UPDATE alerts SET delivered = 1 WHERE id = ? AND NOT delivered;
+
+-- name: read_alerts
+UPDATE alerts SET delivered = 1 WHERE NOT delivered;
+
+-- name: alert_exists
+SELECT 1 FROM alerts WHERE id = ?;
+
+-- name: ask_gates
+SELECT gate, symbol, closed, reason, ts_ms FROM gates
+WHERE id IN (SELECT max(id) FROM gates GROUP BY gate, symbol) LIMIT 10000;
+
+-- ------------------------------------------------------------------------------------- to be told to a human
+
+-- name: say_again
+UPDATE notices SET times = times + 1, body = ?3
+WHERE id = (SELECT id FROM notices WHERE state = 'waiting' AND event = ?1 AND title = ?2 LIMIT 1)
+RETURNING id;
+
+-- name: say
+INSERT INTO notices (ts_ms, event, level, title, body) VALUES (?, ?, ?, ?, ?) RETURNING id;
+
+-- name: notices_due
+SELECT id, ts_ms, event, level, title, body, times, attempts FROM notices
+WHERE state = 'waiting' ORDER BY level <> 'critical', id LIMIT ?;
+
+-- name: settle_notice
+UPDATE notices SET state = ?, settled_ms = ?, note = ? WHERE id = ? AND state = 'waiting';
+
+-- name: notice_failed
+UPDATE notices SET attempts = attempts + 1, note = ? WHERE id = ?;
+
+-- name: alerts_told
+UPDATE alerts SET delivered = 1 WHERE notice_id = ? AND NOT delivered;
+
+-- name: notices_sent
+SELECT count(DISTINCT settled_ms) FROM notices
+WHERE settled_ms > ?1 AND settled_ms <= ?2 AND state IN ('delivered', 'summed');
+
+-- name: notices_waiting
+SELECT count(*), min(ts_ms) FILTER (WHERE level = 'critical') FROM notices WHERE state = 'waiting';
+
+-- name: give_up_notices
+UPDATE notices SET state = 'given_up', settled_ms = ?1, note = ?2 WHERE state = 'waiting' AND ts_ms < ?3
+RETURNING id;
+
+-- name: alerts_untold
+SELECT count(*) FROM alerts WHERE NOT delivered AND level <> 'info';
+
+-- name: day_fills
+SELECT count(*), count(DISTINCT symbol_id || '/' || trade) FILTER (WHERE held = 0) FROM fills
+WHERE ts_ms > ?1 AND ts_ms <= ?2;
+
+-- ---------------------------------------------------------------------------------- asked by the kill program
+
+-- name: kill_purpose
+SELECT o.purpose, i.symbol FROM orders o JOIN instruments i USING (symbol_id) WHERE o.cid = ?;
+
+-- name: kill_booked
+SELECT 1 FROM fills WHERE exec_id = ?;
+
+-- name: kill_instruments
+SELECT i.symbol, i.asset, i.quote, i.tick, i.lot, i.min_qty, i.min_notional, ifnull(p.side, ''), ifnull(p.qty, 0),
+    ifnull(p.seq, 0)
+FROM instruments i
+LEFT JOIN positions p USING (symbol_id)
+WHERE i.tradable = 1
+ORDER BY i.symbol_id;
+
+-- name: kill_unsettled
+SELECT o.cid, o.purpose, i.symbol, iif(o.side = 'buy', 1, -1), o.filled_qty
+FROM outbox x
+JOIN orders o USING (symbol_id, intent)
+JOIN instruments i USING (symbol_id)
+WHERE x.kind <> 'cancel' AND x.state IN ('SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL');
+
+-- ------------------------------------------------------------------------------------- gates, limits, arming
+
+-- The newest turn of each gate that has one.
+-- name: gates_now
+SELECT g.gate, g.symbol, g.closed, g.reason, g.ts_ms
+FROM gates g JOIN (SELECT max(id) AS id FROM gates GROUP BY gate, symbol) USING (id)
+WHERE g.closed ORDER BY g.gate, g.symbol;
+
+-- The outer gates that were closed for a symbol when an input was folded.
+-- name: outer_at
+SELECT g.gate, g.symbol, g.reason, g.ts_ms
+FROM gates g
+JOIN (SELECT max(id) AS id FROM gates WHERE symbol IN ('', ?1) AND seq < ?2 GROUP BY gate, symbol) USING (id)
+WHERE g.closed ORDER BY g.id;
+
+-- name: seq_of_decision
+SELECT min(b.seq) FROM bars b JOIN instruments s USING (symbol_id) WHERE s.symbol = ?1 AND b.ts_ms = ?2;
+
+-- name: deny
+UPDATE outbox SET state = 'DENIED', note = ? WHERE symbol_id = ? AND intent = ? AND state = 'NEW' RETURNING id;
+
+-- name: where_denied_unheard
+WHERE x.state = 'DENIED' AND x.settled_ms IS NULL ORDER BY x.created_seq, x.id;
+
+-- name: outbox_note
+SELECT note FROM outbox WHERE symbol_id = ? AND intent = ?;
+
+-- name: limit_positions
+SELECT symbol_id, qty FROM positions WHERE qty > 0;
+
+-- What entries that may still fill can add.
+-- name: limit_entries
+SELECT o.symbol_id, o.qty - o.filled_qty, o.limit_ticks
+FROM outbox x JOIN orders o USING (symbol_id, intent)
+WHERE x.kind = 'submit' AND o.purpose = 'entry' AND x.state IN ('NEW', 'SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')
+    AND NOT (o.symbol_id = ?1 AND o.intent = ?2);
+
+-- name: limit_entries_since
+SELECT count(*) FROM outbox x JOIN orders o USING (symbol_id, intent)
+WHERE x.kind = 'submit' AND o.purpose = 'entry' AND o.ts_ms > ?1 AND x.state NOT IN ('DENIED', 'STALE')
+    AND NOT (o.symbol_id = ?2 AND o.intent = ?3);
+
+-- name: last_close
+SELECT close FROM bars WHERE symbol_id = ? AND NOT flags & 2 ORDER BY ts_ms DESC, seq DESC LIMIT 1;
+
+-- name: arm
+INSERT INTO armings (ts_ms, who, account, until_ms) VALUES (?, ?, ?, ?) RETURNING id;
+
+-- name: standing_arming
+SELECT id, ts_ms, who, until_ms FROM armings WHERE account = ? AND ended_ms IS NULL ORDER BY id DESC LIMIT 1;
+
+-- name: end_arming
+UPDATE armings SET ended_ms = ?, end_reason = ? WHERE account = ? AND ended_ms IS NULL RETURNING id;
+
+-- name: unread_critical
+SELECT count(*), ifnull(min(ts_ms), 0) FROM alerts WHERE level = 'critical' AND NOT delivered;
+
+-- The session of the first entry in mode live that was filled, yyyymmdd.
+-- name: first_live_day
+SELECT min(session_date) FROM consumed_entries
+WHERE ts_ms >= (SELECT min(started_ms) FROM runs WHERE mode = 'live');
+
+-- name: quick_check
+PRAGMA quick_check(1);
+
+-- ------------------------------------------------------------------------------------ inputs, as they were committed
+
+-- name: cycle_inputs
+SELECT seq, kind, ts_ms, symbol_id, body FROM inputs WHERE seq > ? ORDER BY seq LIMIT ?;
+
+-- name: cycle_decisions
+SELECT i.seq, d.*
+FROM inputs i
+CROSS JOIN bars b ON b.ts_ms = i.ts_ms AND b.seq = i.seq AND b.flags & 64 = 0
+CROSS JOIN decisions d ON d.ts_ms = b.ts_ms AND d.symbol_id = b.symbol_id
+WHERE i.seq BETWEEN ? AND ? AND i.kind = 'bars'
+ORDER BY i.seq, d.symbol_id;
+
+-- name: cycle_transitions
+SELECT t.seq, t.ts_ms, t.symbol_id,
+    (SELECT code FROM words WHERE kind = iif(t.symbol_id < 0, 'portfolio', 'phase') AND word = t.before),
+    (SELECT code FROM words WHERE kind = iif(t.symbol_id < 0, 'portfolio', 'phase') AND word = t.after),
+    (SELECT code FROM words WHERE kind = 'cause' AND word = t.cause), 0, t.qty
+FROM transitions t WHERE t.seq BETWEEN ? AND ? ORDER BY t.seq, t.n;
+
+-- name: cycle_fills
+SELECT f.seq, f.exec_id, f.cum_qty, f.ts_ms, f.symbol_id, f.intent, f.trade,
+    (SELECT code FROM words WHERE kind = 'purpose' AND word = f.purpose),
+    (SELECT code FROM words WHERE kind = 'exit' AND word = f.reason),
+    iif(f.side = 'buy', 1, -1), f.late, f.qty, f.price_ticks
+FROM fills f WHERE f.seq BETWEEN ? AND ? ORDER BY f.id;
+
+-- name: cycle_gates
+SELECT seq, ts_ms, gate, closed, reason, symbol FROM gates WHERE seq BETWEEN ? AND ? ORDER BY id;
+
+-- name: cycle_verdicts
+SELECT symbol_id, gates_blocked FROM decisions
+WHERE ts_ms = (SELECT ts_ms FROM inputs WHERE kind = 'bars' AND seq <= ? ORDER BY seq DESC LIMIT 1);

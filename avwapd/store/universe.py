@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avwapd.store import StoreError
+from avwapd.store.lists import of_calendar, whole
 from avwapd.store.whole import write_whole
+from avwapd.store.words import is_symbol, is_word
 
 COLUMNS = ("Ticker", "Name", "Sector", "WeightPct", "Exchange")
 _NAME = re.compile(r"(\d{4})-(\d{2})-(\d{2})\.csv", re.ASCII)
@@ -53,7 +56,8 @@ class Snapshot:
 def dates(folder: Path) -> list[int]:
     """The days of all snapshots, yyyymmdd, the oldest first."""
     names = (_NAME.fullmatch(path.name) for path in folder.glob("*.csv"))
-    return sorted(int("".join(name.groups())) for name in names if name)
+    days = (of_calendar(*name.groups()) for name in names if name)
+    return sorted(day for day in days if day)
 
 
 def place(folder: Path, day: int) -> Path:
@@ -84,13 +88,14 @@ def load(path: Path, day: int, *, stand_in: bool = False) -> Snapshot:
     """One file, checked row by row."""
     next_step = "move it away and take the snapshot again: avwapd universe refresh --file FILE --date DATE"
     try:
-        content = path.read_bytes()
+        content = whole(path)
         reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         if tuple(next(reader, ())) != COLUMNS:
             raise UniverseError(f"the snapshot's columns are not {','.join(COLUMNS)}", path, next_step)
         rows = tuple(
             Member(symbol, name, sector, float(weight), exchange) for symbol, name, sector, weight, exchange in reader
         )
+        check(rows)
     except OSError as error:
         raise UniverseError(f"the snapshot cannot be read ({error.strerror or error})", path, next_step) from error
     except (ValueError, csv.Error) as error:
@@ -98,6 +103,17 @@ def load(path: Path, day: int, *, stand_in: bool = False) -> Snapshot:
     if not rows or any(left.symbol >= right.symbol for left, right in pairwise(rows)):
         raise UniverseError("the snapshot is empty, out of order or names a ticker twice", path, next_step)
     return Snapshot(day, rows, path, hashlib.sha256(content).hexdigest(), stand_in)
+
+
+def check(rows: Iterable[Member]) -> None:
+    """ValueError where a row could not have come from a refresh."""
+    for row in rows:
+        if not is_symbol(row.symbol):
+            raise ValueError(f"{row.symbol[:40]!r} is no symbol")
+        if not math.isfinite(row.weight_pct):
+            raise ValueError(f"the weight of {row.symbol} is no number")
+        if not all(map(is_word, (row.name, row.sector, row.exchange))):
+            raise ValueError(f"a name of {row.symbol} is too long or cannot be shown")
 
 
 def save(folder: Path, day: int, members: Iterable[Member]) -> Snapshot:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avwapd.config.kinds import show
 from avwapd.core.records import WATCH
 from avwapd.store import StoreError
+from avwapd.store.words import is_symbol, is_word
 
 FORMAT = 1
 FILE_BYTES = 16 * 2**20  # a list has hundreds of rows; what is larger is something else
@@ -84,11 +88,16 @@ def of_body(body: str) -> Watchlist:
 def read(path: Path) -> Watchlist | None:
     """The list in a file, None where there is none. Raises WatchlistRefused."""
     try:
-        if not path.exists():
-            return None
-        if path.stat().st_size > FILE_BYTES:
-            raise refused(f"{path.stat().st_size} bytes are no list", path)
-        return parse(path.read_bytes(), path)
+        seen = path.stat()
+        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)):
+            raise refused("it is no regular file", path)
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+        if len(content) > FILE_BYTES:
+            raise refused(f"{max(len(content), seen.st_size)} bytes are no list", path)
+        return parse(content, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise refused(f"it cannot be read ({error.strerror})", path) from None
 
@@ -96,13 +105,13 @@ def read(path: Path) -> Watchlist | None:
 def parse(text: bytes, where: object) -> Watchlist:
     """Check a file's content and take it. Raises WatchlistRefused with the first thing that is wrong."""
     try:
-        found = json.loads(text, parse_constant=_no_constant)
+        found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        problem = next(_problems(found), None)
+        if problem is None:
+            return of_body(canonical(found))
     except (ValueError, RecursionError) as error:
-        raise refused(f"it is no JSON ({error})", where) from None
-    problem = next(_problems(found), None)
-    if problem:
-        raise refused(problem, where)
-    return of_body(canonical(found))
+        raise refused(f"it is no JSON ({str(error)[:200]})", where) from None
+    raise refused(problem, where)
 
 
 def refused(what: str, where: object) -> WatchlistRefused:
@@ -113,13 +122,18 @@ def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
+def _finite(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _no_constant(text[:40])
+
+
 def _problems(found: Any) -> Iterator[str]:
     """What is wrong with a file's content, in words, the gravest first; nothing where all is well."""
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         yield f"its format is not {FORMAT}"
         return
     if not is_day(found.get("scan_date")):
-        yield f"scan_date {found.get('scan_date')!r} is no day like 20120309"
+        yield f"scan_date {show(found.get('scan_date'))} is no day like 20120309"
     for name in TEXTS:
         if not isinstance(found.get(name), str):
             yield f"{name} is missing"
@@ -130,7 +144,7 @@ def _problems(found: Any) -> Iterator[str]:
     yield from rows_problems(found["rows"])
     for at, row in enumerate(found["anchors"]):
         for problem in _anchor_problems(row):
-            yield f"anchor {at + 1} ({row.get('symbol')}): {problem}"
+            yield f"anchor {at + 1} ({show(row.get('symbol'))[1:-1]}): {problem}"
     if found["version"] != version_of(found["scan_date"], found["rows"], found["anchors"]):
         yield "its version is not the hash of its content: the file was changed after the scan"
 
@@ -139,41 +153,37 @@ def rows_problems(rows: Sequence[Row]) -> Iterator[str]:
     """What is wrong with a list's rows, in words; only the first is sure, the next may follow from it."""
     for at, row in enumerate(rows):
         for problem in _row_problems(row):
-            yield f"row {at + 1} ({row.get('symbol')}): {problem}"
+            yield f"row {at + 1} ({show(row.get('symbol'))[1:-1]}): {problem}"
     for name in ("symbol", "rank"):
-        values = [row[name] for row in rows]
-        twice = next((value for value in values if values.count(value) > 1), None)
+        counted = Counter(row[name] for row in rows)
+        twice = next((value for value, count in counted.items() if count > 1), None)
         if twice is not None:
             yield f"{name} {twice} is there twice"
 
 
 def _row_problems(row: Row) -> Iterator[str]:
-    for name in WORDS:
-        if not isinstance(row.get(name), str):
-            yield f"{name} is missing"
-    if not row.get("symbol"):
-        yield "no symbol"
-    if row.get("side") not in (1, -1) or isinstance(row.get("side"), bool):
-        yield f"side {row.get('side')!r} is neither 1 nor -1"
+    yield from _word_problems(row, WORDS)
+    if not is_whole(row.get("side")) or row["side"] not in (1, -1):
+        yield f"side {show(row.get('side'))} is neither 1 nor -1"
         return
     if row.get("tier") not in TIERS:
-        yield f"tier {row.get('tier')!r} is neither A nor B"
+        yield f"tier {show(row.get('tier'))} is neither A nor B"
     for name in (*PRICES, *FIGURES, *MAYBE):
         value = row.get(name)
         if value is None and name in MAYBE and name in row:
             continue
         if not is_number(value):
-            yield f"{name} {value!r} is no finite number"
+            yield f"{name} {show(value)} is no finite number"
             return
         if name in (*PRICES, *MAYBE) and not value > 0:  # type: ignore[operator]
             yield f"{name} {value!r} is not above zero"
     for name in ("rank", "confluence"):
         if not is_whole(row.get(name)) or row[name] < 1:
-            yield f"{name} {row.get(name)!r} is no count from 1 on"
+            yield f"{name} {show(row.get(name))} is no count from 1 on"
     if not isinstance(row.get("execute"), bool):
-        yield f"execute {row.get('execute')!r} is neither true nor false"
+        yield f"execute {show(row.get('execute'))} is neither true nor false"
     if not is_day(row.get("anchor_date")):
-        yield f"anchor_date {row.get('anchor_date')!r} is no day"
+        yield f"anchor_date {show(row.get('anchor_date'))} is no day"
     side = row["side"]
     if not side * (row["level"] - row["stop"]) > 0:
         yield f"its stop {row['stop']} is not behind its level {row['level']}"
@@ -183,10 +193,18 @@ def _row_problems(row: Row) -> Iterator[str]:
         yield f"its second target {row['r2']} is not beyond its first {row['r1']}"
 
 
-def _anchor_problems(row: Row) -> Iterator[str]:
-    for name in ANCHOR_WORDS:
-        if not isinstance(row.get(name), str):
+def _word_problems(row: Row, names: Sequence[str]) -> Iterator[str]:
+    """Words reach the ledger, the log and a terminal: each is short, and of letters that can be shown."""
+    for name in names:
+        word = row.get(name)
+        if not isinstance(word, str):
             yield f"{name} is missing"
+        elif not is_word(word) or (name == "symbol" and not is_symbol(word)):
+            yield f"{name} {show(word)} is no {name}"
+
+
+def _anchor_problems(row: Row) -> Iterator[str]:
+    yield from _word_problems(row, ANCHOR_WORDS)
     if not isinstance(row.get("rule_version"), str | int):
         yield "rule_version is missing"
     if not is_day(row.get("anchor_date")) or not is_day(row.get("known_date")):

@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 Work = Callable[[sqlite3.Connection], Any]
 
+BUSY_TOLD = 3  # checkpoints in a row that a reader held up
+PAGE_BYTES = 4096
+
 
 @dataclass(slots=True)
 class Receipt:
@@ -43,7 +46,10 @@ class Receipt:
 
 
 class Writer:
-    """Group commit over one Database. `room` bounds the queue, `batch` one commit."""
+    """Group commit over one Database. `room` bounds the queue, `batch` one commit.
+
+    alarm: the work that leaves a call for a human, in these words.
+    """
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Writer:
         batch: int = 64,
         idle_s: float = 1.0,
         checkpoint_rows: int = 30_000,
+        alarm: Callable[[str], Work] | None = None,
     ) -> None:
         self._database = database
         self._epoch = epoch
@@ -63,9 +70,16 @@ class Writer:
         self._send, self._receive = anyio.create_memory_object_stream[Receipt](room)
         self._cause: BaseException | None = None  # what the first failure was
         self._rows = 0  # written since the last checkpoint
+        self._alarm = alarm
         self.commits = 0
+        self._told = False  # of the reader that holds it up now
         self.wal_pages = 0  # left in the WAL by the last checkpoint
         self.busy = 0  # checkpoints in a row that a reader held up
+
+    @property
+    def failed(self) -> bool:
+        """A commit failed: memory is ahead of the disk."""
+        return self._cause is not None
 
     @property
     def waiting(self) -> int:
@@ -156,14 +170,30 @@ class Writer:
     async def _checkpoint(self) -> None:
         """Copy what no reader needs from the WAL into the file; it waits for nobody."""
         self._rows = 0
+        busy, total, done = await self._run(_passive)
+        self.wal_pages = total - done
+        self.busy = self.busy + 1 if busy or done < total else 0
+        await self._tell_stuck()
+
+    async def _tell_stuck(self) -> None:
+        """A reader that holds the checkpoint back makes the WAL grow: a human hears of it, once each time."""
+        if not self.busy:
+            self._told = False
+        mb = self.wal_pages * PAGE_BYTES // 1_000_000
+        if self._alarm is None or self._told or self.busy < BUSY_TOLD or not self.wal_pages:
+            return
+        self._told = True
+        what = f"a reader holds back the checkpoint: {mb} MB of WAL wait; end it (a long query, an open sqlite3 shell)"
+        await self._run(transact(self._alarm(what)))
+
+    async def _run(self, work: Work) -> Any:
+        """Work of the writer's own; its failure ends the process like any other."""
         try:
             with anyio.CancelScope(shield=True):
-                busy, total, done = await self._database.run(_passive)
+                return await self._database.run(work)
         except Exception as error:
             self._cause = error
             raise self._failed() from error
-        self.wal_pages = total - done
-        self.busy = self.busy + 1 if busy or done < total else 0
 
     def _fail(self, items: list[Receipt]) -> None:
         for item in items:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskStatus
 
+from avwapd.config.modes import account_mode
 from avwapd.config.sections import Config
 from avwapd.ports import Clock
 from avwapd.remote import alpaca as remote
@@ -25,6 +26,7 @@ from avwapd.venues.alpaca_reads import Reads
 from avwapd.venues.alpaca_watch import Watch
 from avwapd.venues.alpaca_words import Misshapen
 from avwapd.venues.port import (
+    KILLED,
     Books,
     KnownOrder,
     Request,
@@ -56,7 +58,7 @@ def alpaca_venue(
     terms: by our symbol; ours: whether a client order id is this program's; chance: 0 to 1, for jitter.
     """
     keys = load(config, environment)
-    where = alpaca_addresses(config.run.mode, config.venue, config.feed.plan, keys.address)
+    where = alpaca_addresses(account_mode(config), config.venue, config.feed.plan, keys.address)
     return AlpacaVenue(
         config, where, keys, terms, clock, ours=ours, chance=chance, refuses_duplicates=refuses_duplicates
     )
@@ -80,9 +82,10 @@ class AlpacaVenue:
         refuses_duplicates: bool = True,
     ) -> None:
         settings = config.venue
-        paper = config.run.mode == PAPER
+        paper = account_mode(config) == PAPER
         self.refuses_duplicates = refuses_duplicates
         self.counts: Counter[str] = Counter()
+        self.stopped: Callable[[], bool] = lambda: False  # nothing that opens may leave
         self._terms = terms
         self._clock = clock
         self._client: TradingClient = remote.trading_client(where, keys, paper=paper, threads=settings.threads)
@@ -141,12 +144,18 @@ class AlpacaVenue:
 
     async def _submit(self, request: Request, terms: Terms) -> None:
         try:
-            answer = await self._asked(partial(self._client.post, "/orders", words.body_of(request, terms)))
+            answer = await self._asked(partial(self._post, request, words.body_of(request, terms)))
         except Rejected as no:
             raise self._refusal(no) from no
         self._take_answer(request, answer)
         if request.type == "market":
             self.watch.look(request.cid)
+
+    def _post(self, request: Request, body: dict[str, str]) -> Any:
+        """In the call's own thread, for which it may have waited: the last look before the bytes."""
+        if request.purpose == "entry" and self.stopped():
+            raise Rejected(422, 0, KILLED, None)
+        return self._client.post("/orders", body)
 
     async def _replace(self, request: Request, terms: Terms) -> None:
         venue_id = await self._id_of(request.ref_cid)
@@ -283,6 +292,9 @@ class AlpacaVenue:
             "stream_since_ms": watch.since_ms,
             "last_word_ms": ear.last_word_ms,
             "skew_ms": self._skew_ms,
+            "is_open": self._reads.is_open,
+            "clock_ms": self._reads.clock_ms,
+            "clock_age_s": self._reads.clock_age_s,
             "behind": sorted(ear.hearing.behind),
             "counts": {
                 "connects": watch.pace.connects,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from avwapd.ports import Clock
-from avwapd.remote.calls import NoAnswer, Rejected, Shut
+from avwapd.remote.calls import NoAnswer, Rejected, Shut, assert_prompt
 from avwapd.remote.line import Line
 from avwapd.remote.terms import Terms, plain
 from avwapd.venues import alpaca_words as words
@@ -37,6 +37,9 @@ class Reads:
         self._line = line
         self._terms = terms
         self._clock = clock
+        self.is_open: bool | None = None  # by the venue's own clock, when that said `clock_ms`
+        self.clock_ms = 0
+        self._asked_at: float | None = None
         self._ours = ours
         self._symbols = {one.wire: symbol for symbol, one in terms.items()}
         # Positions in coins lack the slash that orders have.
@@ -151,13 +154,25 @@ class Reads:
             ours=self._ours(cid),
         )
 
+    @property
+    def clock_age_s(self) -> float | None:
+        """How old the newest word of the venue's clock is, by the wall; None before there was one."""
+        return None if self._asked_at is None else self._clock.monotonic() - self._asked_at
+
     async def skew_ms(self) -> int:
         """The venue's clock less ours (market time), corrected by half the round trip."""
-        before_ms = self._clock.now_ms()
+        before_ms, begun = self._clock.now_ms(), self._clock.monotonic()
         answer = await self._told("/clock", None)
         after_ms = self._clock.now_ms()
+        try:
+            assert_prompt(self._clock.monotonic() - begun)
+        except NoAnswer as error:
+            raise VenueDoubt(str(error)) from error
         row = self._shaped(partial(words.mapping, what="a clock"), answer)
         theirs: int = self._shaped(lambda clock: words.moment(clock, "timestamp"), row)
+        is_open = row.get("is_open")
+        self.is_open = is_open if isinstance(is_open, bool) else None
+        self.clock_ms, self._asked_at = theirs, self._clock.monotonic()
         return theirs - (before_ms + after_ms) // 2
 
     async def _told(self, path: str, query: dict[str, Any] | None) -> Any:

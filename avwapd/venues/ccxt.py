@@ -68,6 +68,14 @@ class CcxtVenue:
         self._prepared = False
         self._listener = Listener(self.ears, exchange, clock, settings, jitter=jitter)
 
+    @property
+    def stopped(self) -> Callable[[], bool]:
+        return self.account.stopped
+
+    @stopped.setter
+    def stopped(self, ask: Callable[[], bool]) -> None:
+        self.account.stopped = ask
+
     async def close(self) -> None:
         await self.exchange.close()
 

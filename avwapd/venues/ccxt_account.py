@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from avwapd.remote.ccxt import QUESTION, SENDING, Exchange
 from avwapd.remote.ccxt_errors import Refused
 from avwapd.remote.terms import Terms
 from avwapd.venues.ccxt_words import SIDES, Reader, Seen, Trade, Unreadable
-from avwapd.venues.port import Request
+from avwapd.venues.port import KILLED, Request
 
 PAGE_ROUNDS = 40  # pages of trades that one reading may take
 SIDE = {number: word for word, number in SIDES.items()}
@@ -29,6 +29,7 @@ class Account:
         self.reader = Reader(exchange.row, terms)
         self._clock = clock
         self._settling_ms = settling_ms
+        self.stopped: Callable[[], bool] = lambda: False  # nothing that opens may leave
 
     # -------------------------------------------------------------------------------------------------- telling
 
@@ -57,6 +58,7 @@ class Account:
             terms.qty_text(request.qty),
             terms.price_text(request.limit_ticks) if request.type == "limit" else None,
             params,
+            look=self._look if request.purpose == "entry" else None,
         )
         venue_id = str(raw.get("id") or "") if isinstance(raw, dict) else ""
         told = raw.get("clientOrderId") if venue_id and not row.true_cid else None
@@ -77,6 +79,11 @@ class Account:
         except Unreadable:
             seen = None
         return venue_id, trades, seen
+
+    def _look(self) -> None:
+        """Before the bytes leave, after every wait for a turn. Raises Refused."""
+        if self.stopped():
+            raise refusal(KILLED)
 
     async def cancel(self, kind: str, symbol: str, cid: str, venue_id: str, *, stop: bool) -> Seen | None:
         """Ask for a cancel; the order where the answer shows it whole. kind: of Exchange.ask.

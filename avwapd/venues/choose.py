@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avwapd.config import Config
+from avwapd.config import Config, account_mode
 from avwapd.ports import Clock
 from avwapd.remote.terms import terms_of
 from avwapd.venues.book import Exchange
@@ -59,7 +59,7 @@ async def open_remote(
         from avwapd.remote.addresses import alpaca_addresses
         from avwapd.venues.alpaca import AlpacaVenue
 
-        where = alpaca_addresses(config.run.mode, config.venue, config.feed.plan, keys.address)
+        where = alpaca_addresses(account_mode(config), config.venue, config.feed.plan, keys.address)
         terms = terms_of(market.symbols, market.instruments, "/")
         return AlpacaVenue(config, where, keys, terms, clock, ours=ours, chance=chance)
     from avwapd.venues.ccxt import open_ccxt

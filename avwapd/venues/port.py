@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from anyio.abc import TaskStatus
 
+KILLED = "the kill switch is on"  # an adapter's refusal of what would open
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -181,6 +183,7 @@ class RemoteVenue(Venue, Protocol):
     and execution ids keep it from counting twice.
     """
 
+    stopped: Callable[[], bool]  # asked once more before the bytes of an entry leave; set from outside
     can_look_up: bool  # False: orders cannot be found by our id; one in doubt halts its symbol
 
     def begin(

@@ -103,6 +103,7 @@ def backtest(
     from avwapd.feeds.source import market_of
     from avwapd.feeds.world import build
     from avwapd.research.files import write_backtest
+    from avwapd.research.standing import with_standing
 
     lists = None
     if candidates is not None:
@@ -110,7 +111,7 @@ def backtest(
 
         lists = read_candidates(candidates)
         config = of_candidates(config, archive, {str(row["symbol"]) for rows in lists.values() for row in rows})
-    setup = build(config, market_of(config, archive))
+    setup = build(config, with_standing(config, market_of(config, archive), archive))
     inputs = inputs_of(setup) | {"candidates": sha256(candidates) if candidates else None}
     progress = show if sys.stderr.isatty() else None
     return write_backtest(setup, folder, inputs, as_plain(config), with_csv=with_csv, progress=progress, lists=lists)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avwapd.config import Config, load
+from avwapd.config.modes import DRY_RUN, SIM
 from avwapd.paths import Paths, resolve
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ def config_for(path: Path | None, exchange: str | None) -> Config:
     config = load(path)
     if exchange is None or config.venue.name == exchange:
         return config
-    return load(path, options={"venue.name": exchange, **{f"venue.{name}": "" for name in ADDRESSES}})
+    options = {"venue.name": exchange, **{f"venue.{name}": "" for name in ADDRESSES}}
+    if config.run.mode == DRY_RUN:  # of the mode only the account's address matters here, and no run goes there
+        options["run.mode"] = SIM
+    return load(path, options=options)
 
 
 def back_days(config: Config, timeframe: str) -> int:

@@ -1,41 +1,39 @@
-"""Preflight: can it start here (config), does it keep its promises (self)? Offline; nothing is written.
+"""Preflight and health: can it start here and trade, is the scan fresh, is the daemon well? `all` is for the morning.
 
-Only `venue` asks a network: the configured account, with an order far from the market that is canceled at once.
+Offline, and nothing of the state folder is written. `health` asks the daemon on this machine; only `venue` asks a
+network: the configured account, with an order far from the market that is canceled at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import avwapd
-from avwapd.config import REMOTE_MODES, Config, ConfigError, config_hash, load, refuse_absent_mode
+from avwapd.config import Config, ConfigError, account_mode, config_hash, is_remote, load
+from avwapd.ops.finding import FAIL, OK, WARN, Finding, exit_code
 from avwapd.paths import Paths, resolve
 from avwapd.verbs.header import header_of
 
 EXAMPLE = """\
 examples:
+  avwapd check --mode all
+  avwapd check --mode health --strict
   avwapd check --mode config
   avwapd check --mode self
   avwapd check --mode venue
   avwapd --config-check --config etc/demo.toml --json
 """
 
-PRESENT = ("config", "self", "venue")
-OK, WARN, FAIL = "ok", "warn", "fail"
+LOOKS = ("execution", "scan", "backtest", "watchlist", "host")  # each a module check_NAME with findings(args)
+PRESENT = ("all", "config", *LOOKS, "health", "self", "venue")
 REPORT = "keep the configuration and report this: it must not happen"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    verdict: str
-    what: str
-    next_step: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,34 +50,61 @@ def run(args: argparse.Namespace) -> int:
         from avwapd.verbs.check_venue import run_venue
 
         return run_venue(args)
-    return of_itself(args) if args.mode == "self" else of_configuration(args)
+    if args.mode == "config":
+        return of_configuration(args)
+    if args.mode == "all":
+        from avwapd.verbs.check_all import run_all
 
+        return run_all(args)
+    if args.mode == "health":
+        from avwapd.verbs.check_health import run_health
 
-def of_itself(args: argparse.Namespace) -> int:
-    """Proofs on made-up markets: no look-ahead, warm-up, determinism, no network."""
-    from avwapd.research import proof
-
-    loading = proof.under(args.config)
-    config = loading({})
+        return run_health(args)
+    config = load(Path(args.config) if args.config else None)
     findings = []
-    for prove in proof.PROOFS:
-        found = prove(loading)
-        findings.append(Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT))
-        told(args, findings[-1])
-    found = proof.same_everywhere(args.config)
-    findings.append(Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT))
-    told(args, findings[-1])
+    for finding in looking(args.mode, args):
+        findings.append(finding)
+        told(args, finding)
     summed(args, findings, config)
     return exit_code(findings, args.strict)
 
 
+def looking(mode: str, args: argparse.Namespace) -> Iterator[Finding]:
+    """The findings of one mode, as they come."""
+    if mode == "self":
+        yield from of_itself(args)
+    else:
+        yield from importlib.import_module(f"avwapd.verbs.check_{mode}").findings(args)
+
+
+def of_itself(args: argparse.Namespace) -> Iterator[Finding]:
+    """Proofs on made-up markets: no look-ahead, warm-up, determinism, no network."""
+    from avwapd.research import proof
+
+    loading = proof.under(args.config)
+    loading({})
+    for prove in proof.PROOFS:
+        found = prove(loading)
+        yield Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT)
+    found = proof.same_everywhere(args.config)
+    yield Finding(found.name, OK if found.ok else FAIL, found.what, "" if found.ok else REPORT)
+
+
 def of_configuration(args: argparse.Namespace) -> int:
+    findings, config, broken = configured(args)
+    show(args, findings, config)
+    if broken:
+        return ConfigError.exit_code
+    return exit_code(findings, args.strict)
+
+
+def configured(args: argparse.Namespace) -> tuple[list[Finding], Config | None, bool]:
+    """The findings, the configuration where it can be read, and whether it cannot be used."""
     config: Config | None = None
     findings = []
     try:
         config = load(Path(args.config) if args.config else None)
         findings.append(Finding("configuration", OK, words_of(config)))
-        refuse_absent_mode(config)
         findings.append(Finding("mode", OK, config.run.mode))
     except ConfigError as error:
         name = "mode" if findings else "configuration"
@@ -88,17 +113,7 @@ def of_configuration(args: argparse.Namespace) -> int:
     findings += of_paths(resolve(args.state_dir))
     if config is not None:
         findings += of_outside(config)
-    show(args, findings, config)
-    if broken:
-        return ConfigError.exit_code
-    return exit_code(findings, args.strict)
-
-
-def exit_code(findings: list[Finding], strict: bool) -> int:
-    verdicts = {finding.verdict for finding in findings}
-    if FAIL in verdicts or (strict and WARN in verdicts):
-        return 1
-    return 2 if WARN in verdicts else 0
+    return findings, config, broken
 
 
 def words_of(config: Config) -> str:
@@ -157,7 +172,7 @@ def of_database(path: Path) -> Finding:
 
 def of_outside(config: Config) -> list[Finding]:
     network = Finding("network", OK, "allowed" if config.network.allowed else "off")
-    if config.run.mode not in REMOTE_MODES:
+    if not is_remote(config):
         return [Finding("credentials", OK, f"none needed in mode {config.run.mode}"), network]
     return [of_venue(config), *of_bars(config), of_address(config), of_credentials(config), network]
 
@@ -197,7 +212,7 @@ def of_address(config: Config) -> Finding:
     from avwapd.remote.addresses import assert_addresses
     from avwapd.remote.credentials import ALPACA
 
-    venue, mode = config.venue, config.run.mode
+    venue, mode = config.venue, account_mode(config)
     try:
         trading = assert_addresses(mode, venue, config.feed.plan, os.environ.get(ALPACA.address, ""))
     except ConfigError as error:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from avwapd.config import Config, ConfigError, load, refuse_absent_mode
+from avwapd.config import Config, ConfigError, load
+from avwapd.ops.finding import FAIL, OK, WARN, Finding, exit_code
 from avwapd.paths import resolve
 from avwapd.remote.calls import joined
-from avwapd.verbs.check import FAIL, OK, WARN, Finding, exit_code, summed, told
+from avwapd.verbs.check import summed, told
 
 if TYPE_CHECKING:
     from avwapd.ports import Clock
@@ -98,7 +99,6 @@ def config_for(path: Path | None, mode: str) -> Config:
     if config.run.mode == mode:
         return config
     if config.run.mode in MODES:
-        refuse_absent_mode(config)
         what = f"run.mode is {config.run.mode}, this would look at the {mode} account"
         raise ConfigError(what, config.origins.get("run.mode", "[run]"), "leave --live out")
     return load(path, options={"run.mode": mode, "run.market": "archive"})

@@ -39,5 +39,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         anyio.run(serve, options, host, port)
     except OSError as error:
-        raise ConfigError(f"cannot listen there ({error.strerror})", args.listen, "name another: --listen") from None
+        raise ConfigError(
+            f"cannot listen there ({error.strerror})", f"{host}:{port}", "name another: --listen"
+        ) from None
     return 0

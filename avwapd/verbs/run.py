@@ -8,18 +8,21 @@ import os
 import random
 import signal
 import socket
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avwapd.config import REMOTE_MODES, Config, ConfigError, config_hash, is_loopback, load, refuse_absent_mode
+from avwapd import __version__
+from avwapd.config import Config, ConfigError, account_mode, config_hash, is_loopback, is_remote, load
+from avwapd.ops import logs, told
 from avwapd.paths import Paths, resolve
 from avwapd.ports import Clock, ScaledClock, SystemClock
 from avwapd.store.ids import is_ours
 from avwapd.venues.port import VenueDoubt
 
 if TYPE_CHECKING:
-    from avwapd.daemon import Daemon, Doors
+    from avwapd.daemon import Daemon
+    from avwapd.doors import Doors
     from avwapd.feeds.world import Setup
 
 EXAMPLE = """\
@@ -29,6 +32,8 @@ examples:
 """
 log = logging.getLogger("avwapd")
 
+SECOND_SIGNAL_S = 0.5  # for log lines that wait
+
 OVERRIDES = {
     "exchange": "run.exchange",
     "symbols": "run.symbols",
@@ -37,8 +42,6 @@ OVERRIDES = {
     "window_to": "run.window_to",
     "speed": "run.speed",
 }
-FOREIGN = ("aiohttp", "alpaca", "asyncio", "ccxt", "websockets")
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,28 +58,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     options = {key: value for name, key in OVERRIDES.items() if (value := getattr(args, name)) is not None}
     if args.replay:
-        options["run.market"] = "archive"
+        options |= {"run.market": "archive", "run.mode": "sim"}
+    logs.guard_descriptors()
     config = load(Path(args.config) if args.config else None, options=options)
-    refuse_absent_mode(config)
     assert_reachable(config)
-    tell(config, as_json=bool(args.json))
+    lines = logs.begin(config, as_json_lines=bool(args.json))
     paths = resolve(args.state_dir)
     make_folder(paths.state)
     from avwapd.store.lock import hold
 
-    with hold(paths.state):
-        return serve(config, paths, once=args.once)
+    try:
+        with hold(paths.state):
+            return serve(config, paths, lines, once=args.once)
+    finally:
+        lines.close()
 
 
 def assert_reachable(config: Config) -> None:
     """Keys are there and addresses fit the mode, before anything is begun; raises ConfigError."""
-    if config.run.mode not in REMOTE_MODES:
+    if not is_remote(config):
         return
     from avwapd.remote import credentials
     from avwapd.remote.addresses import assert_addresses
 
     keys = credentials.load(config)
-    assert_addresses(config.run.mode, config.venue, config.feed.plan, keys.address)
+    assert_addresses(account_mode(config), config.venue, config.feed.plan, keys.address)
 
 
 def make_folder(state: Path) -> None:
@@ -90,26 +96,34 @@ def make_folder(state: Path) -> None:
         raise ConfigError(what, str(state), "name one that this user may write: --state-dir") from None
 
 
-def serve(config: Config, paths: Paths, *, once: bool) -> int:
+def serve(config: Config, paths: Paths, lines: logs.Logs, *, once: bool) -> int:
     """Load, warm, run; the exit code."""
     import anyio
 
     from avwapd.daemon import Daemon
     from avwapd.feeds.source import market_of
     from avwapd.feeds.world import build, warm
+    from avwapd.research.standing import with_standing
+    from avwapd.runs import run_id
 
     market = market_of(config, paths.archive)
+    if not is_remote(config):
+        market = with_standing(config, market, paths.archive)
     setup = build(config, market)
+    told.warming()
     warm(setup)
     daemon = Daemon(setup, doors(config, paths), once=once)
+    lines.base["RUN"] = run_id(setup)
     log.info(
-        "avwapd starts: mode=%s venue=%s symbols=%d bars=%d database=%s config=%s",
+        "avwapd starts: version=%s mode=%s venue=%s symbols=%d bars=%d database=%s config=%s",
+        __version__,
         config.run.mode,
-        config.embedded.venue if config.run.mode not in REMOTE_MODES else config.venue.name,
+        config.venue.name if is_remote(config) else config.embedded.venue,
         len(market.symbols),
         len(market.bars),
-        paths.database.name,
+        paths.database,
         config_hash(config)[:12],
+        extra={"fields": {"EVENT": "start", "CONFIG": config_hash(config), "DATABASE": str(paths.database)}},
     )
     lost = [name for name, row in zip(market.symbols, setup.instruments, strict=True) if row["convert_symbol"] == -2]
     if lost:
@@ -148,6 +162,7 @@ async def watched(daemon: Daemon) -> None:
                     count += 1
                     if count > 1:
                         log.warning("second signal: ending now; the next start looks up what is in doubt")
+                        logs.flush(SECOND_SIGNAL_S)
                         os._exit(128 + received)
                     daemon.stop(f"{signal.Signals(received).name}")
 
@@ -171,20 +186,30 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def doors(config: Config, paths: Paths) -> Doors:
     """The real world."""
-    from avwapd.daemon import Doors
+    import anyio
+
+    from avwapd.doors import Doors
     from avwapd.feeds.source import live_feed
+    from avwapd.ops import ground
+    from avwapd.ops.arming import missing
+    from avwapd.ops.measure import measure
+    from avwapd.store import StoreError, kill_note, lost
+    from avwapd.store.armings import integrity
     from avwapd.store.database import open_database
     from avwapd.store.watchlist import read as read_watchlist
     from avwapd.venues.choose import open_remote, open_venue
+    from avwapd.verbs.beside import beside
 
     clock = clock_of(config)
+    watchers = told.Told(config, clock)
+    switch = kill_note.Watched(paths.kill_switch)
     chance = random.Random(f"{os.getpid()}/{boot_id()}").random  # jitter only: nothing that is decided
 
     async def database() -> Any:
         return await open_database(paths.database)
 
     async def venue(setup: Setup) -> Any:
-        if config.run.mode not in REMOTE_MODES:
+        if not is_remote(config):
             return await open_venue(config, setup, paths.state)
         opened = await open_remote(config, setup, clock, ours=is_ours, chance=chance)
         if isinstance(clock, ScaledClock):
@@ -194,24 +219,69 @@ def doors(config: Config, paths: Paths) -> Doors:
     def feed(setup: Setup) -> Any:
         return live_feed(config, setup, clock, chance=chance)
 
+    async def keep_kill(on: bool, reason: str, who: str) -> bool:
+        note = kill_note.KillNote(reason, who, clock.now_ms())
+        act = partial(kill_note.close, paths.kill_switch, note) if on else partial(kill_note.release, paths.kill_switch)
+        await anyio.to_thread.run_sync(act)
+        return True
+
+    async def known() -> Any:
+        from avwapd.research.standing import known_of
+
+        return await anyio.to_thread.run_sync(known_of, config, paths.archive)
+
+    def beat(facts: dict[str, Any]) -> None:
+        write_beat(paths.heartbeat, facts)
+        watchers.beat(facts)
+
+    def ready() -> None:
+        log.info("ready: control socket %s", paths.socket.name, extra={"fields": {"EVENT": "ready"}})
+        told.ready()
+
+    def note_lost(until_ms: int) -> None:
+        try:
+            lost.note(paths.lost, until_ms)
+        except StoreError as error:
+            log.error("%s", error)
+
+    async def whole() -> str:
+        return await anyio.to_thread.run_sync(integrity, paths.database)
+
     return Doors(
+        **ground.doors(config, paths),
+        live_keys=lambda typed: missing(paths.state, typed),
+        integrity=whole,
         clock=clock,
+        read_known=known,
         open_feed=feed,
         chance=chance,
         open_database=database,
         open_venue=venue,
-        publish_beat=lambda facts: write_beat(paths.heartbeat, facts),
-        killed=paths.kill_switch.exists,
+        publish_beat=beat,
+        killed=switch.exists,
+        kill_forced=kill_variable(),
+        keep_kill=keep_kill,
+        read_kill=switch.note,
         read_watchlist=lambda: read_watchlist(paths.watchlist),
         identity=(os.getpid(), socket.gethostname(), boot_id()),
-        servers=lambda daemon: servers(daemon, paths),
-        on_ready=lambda: log.info("ready: control socket %s", paths.socket.name),
+        servers=lambda daemon: [*servers(daemon, paths, clock), *pingers(config, watchers), *beside(daemon, paths)],
+        measure=partial(measure, paths.database),
+        note_lost=note_lost,
+        lost_ms=lost.read(paths.lost),
+        on_ready=ready,
+        **watchers.doors(),
     )
+
+
+def kill_variable() -> str:
+    """Why the environment closes the kill switch, "" where it does not; what is neither yes nor no closes it."""
+    said = os.environ.get("AVWAPD_KILL_SWITCH", "").strip().lower()
+    return "" if said in ("", "0", "false", "no", "off") else f"AVWAPD_KILL_SWITCH={said[:20]}"
 
 
 def clock_of(config: Config) -> Clock:
     """The machine's, or that of a simulated venue, which is not there yet."""
-    near = config.run.mode in REMOTE_MODES and is_loopback(config.venue.address)
+    near = is_remote(config) and is_loopback(config.venue.address)
     return ScaledClock(SystemClock().now_ms(), config.venue.speed) if near else SystemClock()
 
 
@@ -226,10 +296,12 @@ async def follow(clock: ScaledClock, venue: Any) -> None:
             await clock.sleep(1.0)
 
 
-def servers(daemon: Daemon, paths: Paths) -> list[Any]:
+def servers(daemon: Daemon, paths: Paths, clock: Clock) -> list[Any]:
     from avwapd.actors.control import Control
+    from avwapd.actors.control_desk import desk_of
+    from avwapd.actors.control_peer import Access
 
-    at_venue = daemon.at_venue
+    at_venue, given = daemon.at_venue, daemon.config.control
     return [
         Control(
             paths.socket,
@@ -238,9 +310,23 @@ def servers(daemon: Daemon, paths: Paths) -> list[Any]:
             daemon.facts,
             daemon.stop,
             daemon.lists.reload,
+            writer=daemon.writer,
+            clock=clock,
+            desk=desk_of(daemon),
+            access=Access(given.act_uids, given.read_uids, given.group),
             difference_of=at_venue.reconciler.difference_of if at_venue is not None else lambda symbol: "",
         )
     ]
+
+
+def pingers(config: Config, watchers: told.Told) -> list[Any]:
+    """The dead man's ping, where it has an address; by the machine's own clock."""
+    from avwapd.actors.deadman import DeadMan
+
+    if watchers.ping is None:
+        return []
+    every_s = config.notify.ping_every_s
+    return [DeadMan(SystemClock(), lambda: watchers.beats, watchers.ping.send, every_s=every_s)]
 
 
 def write_beat(path: Path, facts: dict[str, Any]) -> None:
@@ -260,28 +346,3 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def tell(config: Config, *, as_json: bool) -> None:
-    """Log lines to standard output: as text, or one JSON object a line."""
-    handler = logging.StreamHandler(sys.stdout)
-    if as_json or config.log.format == "json":
-        handler.setFormatter(JsonLines())
-    else:
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    root = logging.getLogger("avwapd")
-    root.handlers = [handler]
-    root.propagate = False
-    root.setLevel(LEVELS[config.log.level])
-    # A closed pipe must not fill it with tracebacks; a client's garbage is answered, not told.
-    logging.raiseExceptions = False
-    # Clients tell each outage with a traceback; ours say it in a line.
-    for name in FOREIGN:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-class JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        import json
-
-        return json.dumps({"level": record.levelname.lower(), "from": record.name, "message": record.getMessage()})

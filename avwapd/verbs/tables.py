@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from avwapd.verbs.status_words import PARTS, part_rows
 from avwapd.verbs.venue_words import SECTIONS, section_rows
 
 
 def lines_of(act: str, answer: Any) -> Iterator[str]:
     """Readable lines for the answer to `act`."""
-    if act == "status" and isinstance(answer, Mapping):
+    if act in ("status", "health") and isinstance(answer, Mapping):
         yield from pairs(status_rows(answer))
+    elif act in FORMS and isinstance(answer, list) and answer:
+        yield from table([FORMS[act](row) if isinstance(row, Mapping) else row for row in answer])
     elif isinstance(answer, Mapping):
         inner = answer.get(act)
         if isinstance(inner, list):
@@ -23,6 +27,41 @@ def lines_of(act: str, answer: Any) -> Iterator[str]:
         yield from table(answer) if answer else [f"no {act}"]
     else:
         yield words(answer)
+
+
+def gate_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    closed = {1: "CLOSED", 0: "open"}.get(row.get("closed"), "?")  # type: ignore[arg-type]
+    symbol, reason = row.get("symbol") or "all", row.get("reason") or ""
+    return {"gate": row.get("gate"), "state": closed, "symbol": symbol, "since": since(row), "reason": reason}
+
+
+def act_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the answer's JSON, which --json has; a refusal's words stay."""
+    said = str(row.get("answer", ""))
+    found = WHAT.search(said)
+    shown = {"id": row.get("id"), "at": stamp(row.get("ts_ms")), "who": row.get("who"), "verb": row.get("verb")}
+    return {**shown, "body": row.get("body") or "", "status": row.get("status"), "said": found[1] if found else ""}
+
+
+def alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"id": row.get("id"), "at": stamp(row.get("ts_ms")), "level": row.get("level")}
+    return {**shown, "read": bool(row.get("read")), "what": row.get("what")}
+
+
+def since(row: Mapping[str, Any]) -> str:
+    return stamp(row["since_ms"]) if row.get("since_ms") else ""
+
+
+def stamp(value: Any) -> str:
+    return moment(value).split()[0] if isinstance(value, int) and value > 0 else "-"
+
+
+WHAT = re.compile(r'"what":"((?:[^"\\]|\\.)*)"')
+FORMS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "gates": gate_row,
+    "acts": act_row,
+    "alerts": alert_row,
+}
 
 
 def status_rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -36,6 +75,9 @@ def status_rows(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in status.items():
         if name in SECTIONS and value is not None:
             yield from section_rows(name, value)
+            continue
+        if name in PARTS:
+            yield from part_rows(name, value)
             continue
         label, form = shown.get(name, (name.replace("_", " "), words))
         if value is not None:

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def from_ledger(database: Path, symbol: str, ts_ms: int) -> Mapping[str, Any]:
     from avwapd.research.record import opened
     from avwapd.research.wide import Widener, shown
+    from avwapd.store.gates import outer_at
     from avwapd.store.questions import list_of
     from avwapd.verbs.export import names_of
 
@@ -68,7 +69,11 @@ def from_ledger(database: Path, symbol: str, ts_ms: int) -> Mapping[str, Any]:
             batch = widener.batch(decisions, bars)
             names = batch.column("symbol").to_pylist()
             if symbol in names:
-                return {**shown(batch, names.index(symbol)), "watchlist": list_of(record.conn, symbol, ts_ms)}
+                of_ledger = {
+                    "watchlist": list_of(record.conn, symbol, ts_ms),
+                    "outer_closed": outer_at(record.conn, symbol, ts_ms),
+                }
+                return {**shown(batch, names.index(symbol)), **of_ledger}
     raise absent(symbol, ts_ms, database, "avwapd export decisions | cut -d, -f1-4")
 
 
@@ -105,6 +110,8 @@ def told(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for word, label in (("block", "gates blocked"), ("pass", "gates passed"), ("-", "gates not asked")):
         yield label, ", ".join(name for name, verdict in verdicts.items() if verdict == word) or "none"
     yield "first blocked", row["blocked_by"] or "none"
+    for closed in row.get("outer_closed") or ():
+        yield "outer gate", f"{closed['gate']} closed since {moment(closed['since_ms'])}: {closed['reason']}"
     yield "outcome", outcome(row)
     listed = row.get("watchlist")
     if listed:

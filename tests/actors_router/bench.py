@@ -20,12 +20,12 @@ from avwapd.actors.reconcile import Reconciler
 from avwapd.actors.router import Router
 from avwapd.actors.symbols import Symbols
 from avwapd.config import Config, load
-from avwapd.daemon import instrument_rows, run_row
 from avwapd.demo_venue.desk_shapes import PROFILES
 from avwapd.demo_venue.sim import Sim
 from avwapd.feeds.world import Setup, build, warm
 from avwapd.ports import SystemClock
 from avwapd.remote.terms import terms_of
+from avwapd.runs import instrument_rows, run_row
 from avwapd.store import ledger
 from avwapd.store.audit import audit
 from avwapd.store.database import LedgerDatabase, open_database

@@ -190,7 +190,8 @@ async def controlled(there: Bench) -> AsyncIterator[Any]:
         return await anyio.to_thread.run_sync(partial(ask, path, "POST", f"/v1/{name}", body, 5.0))
 
     told = there.reconciler.difference_of
-    control = Control(path, there.path, there.symbols, dict, print, reload, difference_of=told)
+    doors = {"writer": there.symbols._writer, "clock": there.symbols._clock}
+    control = Control(path, there.path, there.symbols, dict, print, reload, **doors, difference_of=told)
     try:
         async with anyio.create_task_group() as group:
             await group.start(control.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -54,7 +55,7 @@ def test_a_verbs_help_has_an_example(tmp_path: Path, verb: str) -> None:
         (("version", "--nope"), "unrecognized arguments: --nope"),
         (("version", "extra"), "unrecognized arguments: extra"),
         (("check", "--mode", "nope"), "invalid choice: 'nope'"),
-        (("check", "--mode", "host"), "invalid choice: 'host'"),
+        (("check", "--mode", "nothing"), "invalid choice: 'nothing'"),
         (("ctl",), "required: VERB"),
         (("ctl", "nope"), "invalid choice: 'nope'"),
         (("ctl", "why", "AAPL", "soon"), "TS must be ts_ms"),
@@ -73,7 +74,11 @@ def test_a_usage_error_is_64_and_names_the_next_step(tmp_path: Path, words: tupl
 
 
 def test_the_help_of_check_offers_what_there_is(tmp_path: Path) -> None:
-    assert "--mode {config,self,venue}" in avwapd("check", "--help", folder=tmp_path).stdout
+    told = avwapd("check", "--help", folder=tmp_path).stdout
+    offered = re.search(r"--mode \{([a-z,]+)\}", told)
+    assert offered is not None
+    wanted = {"all", "config", "execution", "scan", "backtest", "watchlist", "health", "self", "host", "venue"}
+    assert set(offered[1].split(",")) == wanted
 
 
 def test_no_place_for_compiled_code_is_told(
@@ -101,13 +106,13 @@ def test_common_options_stand_on_either_side(tmp_path: Path, words: tuple[str, .
 
 @pytest.mark.parametrize("before", [True, False])
 def test_values_of_common_options_stand_on_either_side(tmp_path: Path, before: bool) -> None:
-    (tmp_path / "mine.toml").write_text("[run]\nmode = 'dry-run'")
+    (tmp_path / "mine.toml").write_text("[run]\nmode = 'live'")
     options = ("--config", "mine.toml", "--state-dir", "elsewhere", "--json")
     words = (*options, "check") if before else ("check", *options)
     done = avwapd(*words, folder=tmp_path)
     assert done.returncode == 78
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert "dry-run is not available in this build" in checks["mode"]["what"]
+    assert "must name a venue" in checks["configuration"]["what"]
     assert "elsewhere" in checks["state folder"]["what"]
 
 

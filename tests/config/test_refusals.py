@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avwapd.config import Config, ConfigError, load, refuse_absent_mode
+from avwapd.config import Config, ConfigError, account_mode, is_remote, load
 
 
 def configured(folder: Path, text: str | bytes, **environ: str) -> Config:
@@ -169,11 +169,16 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         load(tmp_path, folder=tmp_path, environ={})
 
 
-def test_modes_of_later_builds_are_refused(tmp_path: Path) -> None:
-    refuse_absent_mode(configured(tmp_path, "[run]\nmode = 'sim'"))
+def test_every_mode_is_there_and_a_dry_run_goes_where_a_venue_is_named(tmp_path: Path) -> None:
     venue = "[venue]\nname = 'alpaca'\naddress = 'http://127.0.0.1:9'"
-    refuse_absent_mode(configured(tmp_path, f"[run]\nmode = 'paper'\n{venue}"))
-    for mode in ("dry-run", "live"):
+    for mode, remote, account in (
+        ("sim", False, "paper"),
+        ("dry-run", True, "paper"),
+        ("paper", True, "paper"),
+        ("live", True, "live"),
+    ):
         config = configured(tmp_path, f"[run]\nmode = '{mode}'\n{venue}")
-        with pytest.raises(ConfigError, match=f"mode {mode} is not available in this build.*use sim"):
-            refuse_absent_mode(config)
+        assert (is_remote(config), account_mode(config)) == (remote, account)
+    assert not is_remote(configured(tmp_path, "[run]\nmode = 'dry-run'"))
+    for mode in ("paper", "live"):
+        assert "must name a venue" in refusal(tmp_path, f"[run]\nmode = '{mode}'").what

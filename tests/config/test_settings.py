@@ -157,12 +157,15 @@ OTHERS = {  # for each setting of the core's sections, a value that differs from
     "gates.min_slope_fraction": "0.5", "exit.r2_multiple": "5", "signal.require_cross": "false",
     "exit.breakeven_after_r1": "false", "exit.invalidation": "false", "gates.cooldown": "true",
     "exit.flatten_before_close": "true", "size.limit_risk_per_share": "true",
+    "gates.regime_index": "'SPY'", "gates.earnings": "true", "gates.bad_tickers": "true",
 }  # fmt: skip
 CORE = ("signal", "anchors", "gates", "stop", "exit", "size", "caps")
 ELSEWHERE = {"gates.max_missing_bars"}  # counts on bars above a minute
+BEFORE = {"gates.regime_fail_open", "gates.earnings_days"}  # decide before the core hears of the gate
+OUTSIDE = {"gates.regime_index", "gates.regime_fail_open", "gates.earnings", "gates.earnings_days", "gates.bad_tickers"}
 
 
-@pytest.mark.parametrize("key", [key for key in kinds() if key.partition(".")[0] in CORE])
+@pytest.mark.parametrize("key", [key for key in kinds() if key.partition(".")[0] in CORE and key not in OUTSIDE])
 def test_every_setting_of_the_core_reaches_it(tmp_path: Path, key: str) -> None:
     section, _, name = key.partition(".")
     plain = configured("", tmp_path)

@@ -137,7 +137,8 @@ class World:
 
     def _environ(self) -> dict[str, str]:
         cache = os.environ.get("AVWAPD_CACHE_DIR") or str(cache_folder().parent.parent)
-        return clean_environ(self._folder) | {"AVWAPD_CACHE_DIR": cache, "PYTHONWARNINGS": "error"}
+        quick = {"AVWAPD_CACHE_DIR": cache, "PYTHONWARNINGS": "error", "AVWAPD_DISK__BALLAST_MB": "0"}
+        return clean_environ(self._folder) | quick
 
     def spawn(self, crash: Crash | None = None, *, module: str = "tests.crash.launch") -> subprocess.Popen[bytes]:
         """The daemon as a process; its log goes to a file."""

@@ -56,8 +56,8 @@ class Shelf:
             bars: Any = begin(venue)
             deliver = bars._deliver
 
-            async def then(ts_ms: int, barrier: object) -> None:
-                await deliver(ts_ms, barrier)
+            async def then(ts_ms: int, barrier: object, note: str = "") -> None:
+                await deliver(ts_ms, barrier, note)
                 self.facts.append((ts_ms, daemon.lists.facts()))
                 if bars.turns in self.reloads:
                     self.found = self.reloads.pop(bars.turns)

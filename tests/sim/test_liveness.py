@@ -135,10 +135,10 @@ def test_an_order_of_the_daemon_stops_it_in_order(tmp_path: Path) -> None:
     def stop_soon(daemon: Daemon, world: World) -> None:
         fold = daemon.journal.bars
 
-        def folded(barrier: Any) -> Any:
+        def folded(barrier: Any, note: str = "") -> Any:
             if world.happened["folded"] == 20:
                 daemon.stop("the test says so")
-            return fold(barrier)
+            return fold(barrier, note)
 
         daemon.journal.bars = folded  # type: ignore[method-assign]
 

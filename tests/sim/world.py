@@ -20,7 +20,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from avwapd.daemon import Daemon, Doors
+from avwapd.daemon import Daemon
+from avwapd.doors import Doors
 from avwapd.feeds.world import Setup, in_window
 from avwapd.store.audit import Violation, audit
 from avwapd.store.database import open_sync
@@ -120,8 +121,8 @@ class World:
         """Hear when a barrier is folded and when the last missed one was."""
         bars, caught_up = daemon.journal.bars, daemon.journal.caught_up
 
-        def folded(barrier: Any) -> Any:
-            rows = bars(barrier)
+        def folded(barrier: Any, note: str = "") -> Any:
+            rows = bars(barrier, note)
             if daemon.ready:
                 self._happen("folded")
             return rows

@@ -10,7 +10,7 @@ import pytest
 
 from avwapd.core import codes
 from avwapd.core.records import BAR
-from avwapd.store import EpochFenced, InstrumentsChanged, ledger, notes
+from avwapd.store import EpochFenced, InstrumentsChanged, RulesChanged, ledger, notes
 from avwapd.store.rows import AnchorRow, GateRow, RunRow, StepRows
 from avwapd.store.sql import transact
 from tests.store import story
@@ -210,6 +210,30 @@ def test_a_run_is_described(conn: sqlite3.Connection) -> None:
     run = RunRow("r1", 1, "paper", 1, "c", "h", "p", "cal", "rules", "sim", "1m", '["AAA"]', 7, "[0,1]")
     ledger.begin_run(conn, run)
     assert conn.execute("SELECT run_id, seed FROM runs").fetchone() == ("r1", 7)
+
+
+@pytest.mark.parametrize(("before", "now", "fits"), [
+    ("paper", "paper", True), ("paper", "live", False), ("live", "paper", False), ("replay", "live", False),
+    ("replay", "replay", True), ("live", "dry-run", True), ("dry-run", "live", True),
+])  # fmt: skip
+def test_orders_of_one_market_are_not_carried_on_in_another(before: str, now: str, fits: bool, tmp_path: Path) -> None:
+    conn = story.tell(tmp_path / "a.db", 16)
+    try:
+        run = RunRow("r1", 1, before, 1, "c", "h", "p", "cal", "rules", "sim", "1m", '["AAA"]', 7, "[0,1]")
+        ledger.begin_run(conn, run)
+        if fits:
+            ledger.assert_mode(conn, now)
+        else:
+            with pytest.raises(RulesChanged, match="this ledger has orders of mode"):
+                ledger.assert_mode(conn, now)
+    finally:
+        conn.close()
+
+
+def test_a_ledger_without_orders_fits_every_mode(conn: sqlite3.Connection) -> None:
+    run = RunRow("r1", 1, "paper", 1, "c", "h", "p", "cal", "rules", "sim", "1m", '["AAA"]', 7, "[0,1]")
+    ledger.begin_run(conn, run)
+    ledger.assert_mode(conn, "live")
 
 
 def test_every_order_is_known_at_a_start(tmp_path: Path) -> None:

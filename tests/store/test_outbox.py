@@ -46,7 +46,7 @@ def expected(state: str, word: str) -> str | None:
     if word == "SENDING":
         return "SENDING" if state in ("NEW", "UNKNOWN") else None
     if word in ("STALE", "DENIED"):
-        return word if state == "NEW" else None
+        return word if state == "NEW" else "DENIED" if state == "DENIED" else None  # by a hard limit, before
     if state in ENDED:
         return state if word != "NEW" else None
     if state == "NEW":

@@ -81,7 +81,7 @@ def test_a_broken_ledger_is_told(tmp_path: Path, verb: tuple[str, ...], capsys: 
     assert cli.main(["--state-dir", str(tmp_path), *verb]) == 1
     told = capsys.readouterr().err
     assert "the ledger is damaged" in told
-    assert "next: copy a backup back (avwapd.db.v*.bak)" in told
+    assert "next: put a copy back: avwapd db restore COPY" in told
 
 
 def test_a_stopped_query_is_no_damage(conn: sqlite3.Connection, tmp_path: Path) -> None:

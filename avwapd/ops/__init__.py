@@ -1,0 +1,1 @@
+"""Operating: what a person or a timer asks, and what is told to them."""
