@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 
-BENCHES = ("lines", "history", "parquet", "barrier", "latency", "daily", "wire", "minute")
+BENCHES = ("lines", "history", "parquet", "barrier", "latency", "daily", "wire", "minute", "reader")
 
 
 def main() -> None:

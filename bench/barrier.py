@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 
 from avwapd.config import load
-from avwapd.daemon import instrument_rows
 from avwapd.feeds.demo import generate
 from avwapd.feeds.replay import ReplayFeed
 from avwapd.feeds.world import Setup, build
+from avwapd.runs import instrument_rows
 from avwapd.store import ledger
 from avwapd.store.database import open_database
 from avwapd.store.journal import Journal, Names

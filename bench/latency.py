@@ -24,7 +24,8 @@ import numpy as np
 from avwapd.actors.mail import BarsClosed, Mail
 from avwapd.actors.symbols import Symbols
 from avwapd.config import load
-from avwapd.daemon import Daemon, Doors
+from avwapd.daemon import Daemon
+from avwapd.doors import Doors
 from avwapd.feeds.demo import generate
 from avwapd.feeds.world import Setup, build, warm
 from avwapd.ports import SystemClock
