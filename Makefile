@@ -1,6 +1,6 @@
 # run      the demo daemon, in the foreground; Ctrl-C ends it
 # test     check, then every test but the campaigns
-# check    lint, format, types, floors
+# check    lint, format, types, floors, no machine's name and no secret
 # bench    speed, beside its limits
 # campaign long seeded runs
 # lock     the newest versions that fit together, with hashes
@@ -28,6 +28,7 @@ check: $(SETUP)
 	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.tidy.lint
 
 bench: $(ENGINE)
 	@$(BIN)/python -m bench
