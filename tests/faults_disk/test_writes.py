@@ -1,0 +1,85 @@
+"""Rows 9, 10 and 18: writes of a real daemon that fail or take long, as the kernel would answer them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from avwapd.store import lost
+from tests.faults_disk import kit
+
+pytestmark = pytest.mark.crash
+
+WAL = "avwapd.db-wal"
+# The call that fails, and how often it was answered before.
+QUICK = [pytest.param("pwrite64:error=ENOSPC:when=40", "disk"),
+         pytest.param("pwrite64:error=EIO:when=60+", "disk I/O error", marks=pytest.mark.campaign),
+         pytest.param("fdatasync:error=EIO:when=30+", "disk I/O error", marks=pytest.mark.campaign)]  # fmt: skip
+LONG = [(f"{call}:error={error}:when={nth}{more}", "disk") for call, error in
+        (("pwrite64", "ENOSPC"), ("pwrite64", "EIO"), ("fdatasync", "EIO"), ("fdatasync", "ENOSPC"))
+        for nth in (1, 2, 3, 5, 9, 33, 129) for more in ("", "+")]  # fmt: skip
+
+
+def stops_and_starts_again(fault: str, words: str, folder: Path) -> None:
+    """It ends at once with the reason, the stop stays, and the next start is sound."""
+    with kit.opened(folder, kit.endless()) as world:
+        with kit.running(world) as process:
+            kit.until(lambda: kit.holds_something(world), world.tail)
+        held = kit.stops(world)
+        assert held
+        told, at = world.strace(fault, file=WAL), len(world.said())
+        process = world.spawn()
+        try:
+            assert process.wait(kit.LIMIT_S) == 1, world.said(at)
+        finally:
+            kit.end(process)
+        said = world.said(at)
+        calls = told.read_text().splitlines()
+        fired = [number for number, line in enumerate(calls) if kit.INJECTED in line]
+        assert fired, "the fault never fired"
+        assert words in said
+        assert "next: " in said
+        after = [line for line in calls[fired[0] + 1 :] if re.search(r"pwrite64\(.*= \d", line)]
+        assert len(after) <= 2, "nothing is written again in place: " + "\n".join(after[:5])
+        newest = kit.question(world, "SELECT ifnull(max(ts_ms), 0) FROM bars")[0][0]
+        assert lost.read(world.state / "persist_failed.json") >= newest, "a note says how far memory was ahead"
+        assert kit.stops(world), "what protects stays at the venue"
+        world.prefix = ()
+        with kit.running(world):
+            before = kit.question(world, "SELECT count(*) FROM inputs")[0][0]
+            kit.until(lambda: kit.question(world, "SELECT count(*) FROM inputs")[0][0] > before + 40, world.tail)
+        assert kit.sound(world, world.play) == []
+
+
+@pytest.mark.parametrize(("fault", "words"), QUICK)
+def test_a_write_that_fails_ends_it_and_the_next_start_is_sound(fault: str, words: str, tmp_path: Path) -> None:
+    kit.needs_strace()
+    stops_and_starts_again(fault, words, tmp_path / "w")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("fault", "words"), LONG)
+def test_whichever_write_fails(fault: str, words: str, tmp_path: Path) -> None:
+    kit.needs_strace()
+    stops_and_starts_again(fault, words, tmp_path / "w")
+
+
+def test_what_a_slow_disk_delays_is_not_sent_late(tmp_path: Path) -> None:
+    """Row 18. A second a sync is twenty bars of this market: entries come too late and are dropped, it lives on."""
+    kit.needs_strace()
+    with kit.opened(tmp_path / "w", kit.bundled(), kit.GOING_ON) as world:
+        told = world.strace("fdatasync:delay_enter=400000", file=WAL)
+        with kit.running(world) as process:
+            stale = (
+                "SELECT count(*) FROM outbox x JOIN orders USING (cid) WHERE purpose = 'entry' AND x.state = 'STALE'"
+            )
+            kit.until(lambda: kit.question(world, stale)[0][0] > 0 or process.poll() is not None, world.tail)
+            assert process.poll() is None, world.tail()
+            sent = "SELECT cid FROM outbox WHERE state = 'STALE' AND attempts > 0"
+            assert kit.question(world, sent) == []
+            ids = {cid for (cid,) in kit.question(world, "SELECT cid FROM outbox WHERE state = 'STALE'")}
+        assert told.read_text().count("DELAYED") > 3, "the fault never fired"
+        assert not ids & set(world.posted()), "what is stale never left"
+        assert kit.sound(world, world.play) == []
