@@ -13,15 +13,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_REPORT] = []
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What plays a market against the wall's clock, in processes of its own, is a campaign: beside other tests a busy
-    machine decides what is late. tests/actors_router steps the same wire bar by bar, and runs always."""
-    for item in items:
-        if item.path.parent.name.startswith("wire") and item.path.name != "test_explain.py":
-            item.add_marker(pytest.mark.campaign)
-
-
 @pytest.fixture
 def house_report(request: pytest.FixtureRequest) -> list[str]:
     """Lines to show after the run, whatever its outcome."""

@@ -27,6 +27,7 @@ COLUMNS = {
 }
 NEEDED = {"earnings": "date", "bad-tickers": "symbol", "listings": "exchange"}
 LONGEST_REASON = 200
+LONGEST_EXCHANGE = 32
 Fields = tuple[str, ...]
 T = TypeVar("T")
 
@@ -117,11 +118,11 @@ def dated(text: str) -> str | None:
 def earning(row: Row, symbol: str, known: int) -> Fields | str:
     day, told_on, when = dated(row.get("date")), dated(row.get("known_date")), cell(row, "when").lower()
     if not day:
-        return f"has the date {row.get('date')!r}, not one like 2024-05-02"
+        return f"has the date {row.get('date')[:40]!r}, not one like 2024-05-02"
     if told_on is None:
-        return f"has the known_date {row.get('known_date')!r}, not one like 2024-05-02"
+        return f"has the known_date {row.get('known_date')[:40]!r}, not one like 2024-05-02"
     if when not in WHEN:
-        return f"has {when!r} for when: use bmo (before the open), amc (after the close) or nothing"
+        return f"has {when[:40]!r} for when: use bmo (before the open), amc (after the close) or nothing"
     return (symbol, day, told_on or iso(known), when)
 
 
@@ -132,15 +133,19 @@ def bad_ticker(row: Row, symbol: str, known: int) -> Fields | str:
         return "has a from or to that is no date like 2024-05-02"
     if first and last and first > last:
         return f"ends ({last}) before it begins ({first})"
-    return (symbol, row.get("reason")[:LONGEST_REASON], first, last)
+    reason = row.get("reason")[:LONGEST_REASON]
+    if not reason.isprintable():
+        return "has a reason with a letter that cannot be shown"
+    return (symbol, reason, first, last)
 
 
 def listing(row: Row, symbol: str, known: int) -> Fields | str:
     del known
     text = row.get("exchange")
-    exchange = exchange_of(text) or (text.upper() if text.isascii() and text.isalnum() else "")
+    plain = text.isascii() and text.isalnum() and len(text) <= LONGEST_EXCHANGE
+    exchange = exchange_of(text) or (text.upper() if plain else "")
     if not exchange:
-        return f"has the exchange {text!r}, not one like NASDAQ"
+        return f"has the exchange {text[:40]!r}, not one like NASDAQ"
     first = cell(row, "listed")
     day = dated(first)
-    return (symbol, exchange, day) if day is not None else f"has the first day {first!r}, no date like 2024-05-02"
+    return (symbol, exchange, day) if day is not None else f"has the first day {first[:40]!r}, no date like 2024-05-02"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,9 +105,9 @@ def read_sheet(data: bytes, where: object, needed: Sequence[str]) -> Sheet:
     names = tuple(cell.lower() for cell in lines[at][1])
     while names and not names[-1]:
         names = names[:-1]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
-        raise SheetError(f"line {lines[at][0]} names the column {twice[0]!r} twice", where, "keep one of them")
+        raise SheetError(f"line {lines[at][0]} names the column {twice[0][:40]!r} twice", where, "keep one of them")
     rows, tail = table_rows(lines[at + 1 :], names, where)
     return Sheet(tuple(cells for _, cells in lines[:at]), names, len(names), rows, tail)
 
@@ -171,5 +172,5 @@ def table_rows(
 
 def told(bad: Sequence[Bad], most: int = 5) -> str:
     """The first bad rows in one line."""
-    shown = "; ".join(f"line {row.line}: {row.text!r} {row.why}" for row in bad[:most])
+    shown = "; ".join(f"line {row.line}: {row.text[:40]!r} {row.why}" for row in bad[:most])
     return shown + (f"; and {len(bad) - most} more" if len(bad) > most else "")

@@ -18,6 +18,8 @@ from avwapd.scan.sheet import Bad, Row, Sheet, SheetError, date_of, iso, read_sh
 MOST_ROWS = 100_000
 ODD_FRACTION = 0.01  # of the holdings: as many tickers that cannot be read are left out, more refuse the file
 SHOWN = 10
+WORD_LETTERS = 200
+LONGEST_NUMBER = 40
 TICKERLESS = ("", "-", "--")
 CASH_TICKERS = ("XTSLA",)  # the issuer's own money market fund, where no column says so
 EXCHANGES = (  # a part of what the issuer calls it, what a chart calls it
@@ -129,7 +131,12 @@ def holding(row: Row, width: int, class_shares: Mapping[str, str]) -> Holding | 
     weight = weight_of(next((row.cells[name] for name in ("weight (%)", "weightpct") if name in row.cells), ""))
     if weight is None:
         return Bad(row.line, raw, "has a weight that is no number like 1,234.56")
-    return Holding(symbol, row.get("name"), row.get("sector"), weight, exchange_of(row.get("exchange")))
+    return Holding(symbol, word(row.get("name")), word(row.get("sector")), weight, exchange_of(row.get("exchange")))
+
+
+def word(text: str) -> str:
+    """A name as it may be shown: bounded, blanks for what moves a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:WORD_LETTERS]).strip()
 
 
 def weight_of(text: str) -> float | None:
@@ -137,7 +144,9 @@ def weight_of(text: str) -> float | None:
     if text in TICKERLESS:
         return 0.0
     text = text.removesuffix("%").rstrip()
-    return float(text.replace(",", "")) if _NUMBER.fullmatch(text) and text[-1:].isdigit() else None
+    if not _NUMBER.fullmatch(text) or not text[-1:].isdigit() or len(text) > LONGEST_NUMBER:
+        return None
+    return float(text.replace(",", ""))
 
 
 def exchange_of(text: str) -> str:

@@ -43,6 +43,7 @@ def desk(tmp_path: Path) -> Iterator[tuple[Venue, Trader]]:
             child.end(signal.SIGKILL)
 
 
+@pytest.mark.campaign
 def test_a_day_over_the_wire_is_the_day_of_the_embedded_venue(desk: tuple[Venue, Trader], tmp_path: Path) -> None:
     """Entries, stop, R1, R2, flattening; flat at the end; books to the cent; the same decisions; verify, audit."""
     venue, trader = desk

@@ -15,6 +15,7 @@ from tests.wire.world import KEYS, Venue
 from tests.wire_soak import market
 from tests.wire_soak.explain import MINUTE_MS
 
+NEW_NAME = "NEWNAME"  # what the fault symbol_change makes of one symbol
 FIELDS = ("o", "h", "l", "c", "v")
 HEADERS = {"APCA-API-KEY-ID": KEYS["APCA_API_KEY_ID"], "APCA-API-SECRET-KEY": KEYS["APCA_API_SECRET_KEY"]}
 
@@ -36,21 +37,24 @@ def pages(venue: Venue, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 def of_venue(venue: Venue, played: Path, folder: Path, renamed: Mapping[str, int]) -> Path:
     """A state folder whose archive is the venue's; returns it.
 
-    played: the CSV that the simulator began with; renamed: symbols that the venue has under another name since a time:
-    the bars before it are kept, nothing of what came after is known under the old name.
+    played: the CSV that the simulator began with; renamed: symbols that the venue has as NEW_NAME since a time: there
+    their bars are asked for, and nothing of what came after is known under the old name.
     """
     with played.open() as file:
         before = list(csv.reader(file))
     spans = [int(row[1]) for row in before[1:]]
-    query = {"symbols": market.SYMBOLS, "timeframe": "1Min", "limit": "10000",
+    asked_for = ",".join([market.SYMBOLS, *([NEW_NAME] if renamed else [])])
+    (old,) = renamed or ("",)
+    query = {"symbols": asked_for, "timeframe": "1Min", "limit": "10000",
              "start": stamp(min(spans) - MINUTE_MS), "end": stamp(max(spans))}  # fmt: skip
     lines = [",".join(before[0])]
     for page in pages(venue, query):
         for symbol, bars in page.items():
             for bar in bars:
                 ts_ms = round(datetime.fromisoformat(bar["t"]).timestamp() * 1000) + MINUTE_MS
-                lines.append(f"{symbol},{ts_ms}," + ",".join(str(bar[name]) for name in FIELDS))
-    lines += [",".join(row) for row in before[1:] if int(row[1]) <= renamed.get(row[0], 0)]
+                name = old if symbol == NEW_NAME else symbol
+                if ts_ms <= renamed.get(name, ts_ms):
+                    lines.append(f"{name},{ts_ms}," + ",".join(str(bar[each]) for each in FIELDS))
     folder.mkdir()
     market.import_csv(folder, lines)
     return folder

@@ -17,6 +17,8 @@ from tests.wire.world import Venue
 from tests.wire_faults import market
 from tests.wire_faults.play import SETTINGS, VENUE_LINES, Planted, asked, end, toml
 
+pytestmark = pytest.mark.campaign
+
 SPEED = 50.0
 MUTE_FROM_MS = market.OPEN_MS + 3 * market.MINUTE_MS + 30_000  # between two closes
 MINUTES = 8

@@ -79,6 +79,7 @@ def kept(folder: Path, sides: Sequence[Side], events: Sequence[Event]) -> None:
     (folder / "rss.json").write_text(json.dumps({each.name: each.rss for each in sides}))
 
 
+@pytest.mark.campaign
 def test_an_hour_with_a_fault_every_few_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     minutes, speed = 60, 220.0
     bells = market.archive(tmp_path / "bars", 1, SEED)
