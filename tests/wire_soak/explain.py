@@ -117,11 +117,7 @@ class Verdict(NamedTuple):
 
 
 def differences(clean: Run, faulted: Run) -> list[Difference]:
-    """Of decisions, moves and fills, in the order of time, as far as both runs came: one is ended after the other."""
-    ends = [
-        max([0, *(ts_ms for ts_ms, _ in run.decisions), *(row.ts_ms for row in (*run.moves, *run.fills))])
-        for run in (clean, faulted)
-    ]
+    """Of decisions, moves and fills, in the order of time."""
     found = []
     for key in clean.decisions.keys() | faulted.decisions.keys():
         one, other = clean.decisions.get(key), faulted.decisions.get(key)
@@ -131,7 +127,6 @@ def differences(clean: Run, faulted: Run) -> list[Difference]:
         counted, beside = Counter(ones), Counter(others)
         found += [Difference(row.ts_ms, row.symbol, table, row, None) for row in (counted - beside).elements()]
         found += [Difference(row.ts_ms, row.symbol, table, None, row) for row in (beside - counted).elements()]
-    found = [each for each in found if each.ts_ms <= min(ends)]
     return sorted(found, key=lambda each: (each.ts_ms, each.symbol, each.table, str(each)))
 
 
@@ -309,12 +304,8 @@ class States:
         return self._runs[1].held_since(since_ms, ts_ms)
 
     def other_bar(self, ts_ms: int) -> int:
-        """The newest bar that differs since the session began, 0 where all are the same.
-
-        What is held goes on with the line of the session that it was opened in.
-        """
-        since_ms = min([ts_ms, *(past.entered(ts_ms) for past in self._runs)])
-        at = bisect_right(self._opens, since_ms - 1)
+        """The newest bar that differs since the session began, 0 where all are the same."""
+        at = bisect_right(self._opens, ts_ms - 1)
         open_ms = self._opens[at - 1] if at else 0
         end = bisect_right(self._other_bars, ts_ms)
         return self._other_bars[end - 1] if end > bisect_right(self._other_bars, open_ms) else 0
@@ -333,15 +324,6 @@ class _Past:
         decided = bisect_right(self._decisions, ts_ms, key=lambda row: row[0])
         phase, held = self._moves[moved - 1][1:] if moved else ("FLAT", 0)
         return phase, held, self._decisions[decided - 1][1] if decided else ()
-
-    def entered(self, ts_ms: int) -> int:
-        """When what is held just before was opened; that very time where nothing is."""
-        moved = bisect_right(self._moves, ts_ms - 1, key=lambda row: row[0])
-        if not moved or not self._moves[moved - 1][2]:
-            return ts_ms
-        while moved and self._moves[moved - 1][2]:
-            moved -= 1
-        return self._moves[moved][0]
 
     def held_since(self, since_ms: int, ts_ms: int) -> bool:
         """Something was held then, and all the time until just before."""
