@@ -38,7 +38,7 @@ def of_venue(venue: Venue, played: Path, folder: Path, renamed: Mapping[str, int
     """A state folder whose archive is the venue's; returns it.
 
     played: the CSV that the simulator began with; renamed: symbols that the venue has as NEW_NAME since a time: there
-    their bars are asked for, and nothing of what came after is known under the old name.
+    their bars are asked for, and nothing from that moment on is known under the old name.
     """
     with played.open() as file:
         before = list(csv.reader(file))
@@ -53,7 +53,7 @@ def of_venue(venue: Venue, played: Path, folder: Path, renamed: Mapping[str, int
             for bar in bars:
                 ts_ms = round(datetime.fromisoformat(bar["t"]).timestamp() * 1000) + MINUTE_MS
                 name = old if symbol == NEW_NAME else symbol
-                if ts_ms <= renamed.get(name, ts_ms):
+                if name not in renamed or ts_ms < renamed[name]:
                     lines.append(f"{name},{ts_ms}," + ",".join(str(bar[each]) for each in FIELDS))
     folder.mkdir()
     market.import_csv(folder, lines)

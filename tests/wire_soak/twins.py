@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -221,21 +220,12 @@ def books(each: Side, apart: set[str] = frozenset()) -> str:
     return f"differing {sorted(differing) or 'none'}, cash differs by {beside:.2f}"
 
 
-def last_heard(each: Side, renaming: dict[str, Any]) -> int:
-    """Up to when a renamed symbol had bars: the one that closed at that moment came under either name."""
-    at_ms = int(renaming["ts_ms"])
-    query = "SELECT count(*) FROM bars JOIN instruments USING (symbol_id) WHERE symbol = ? AND ts_ms = ?"
-    with closing(sqlite3.connect(f"file:{each.trader.state / 'avwapd.db'}?mode=ro", uri=True)) as conn:
-        (count,) = conn.execute(query, (renaming["symbol"], at_ms)).fetchone()
-    return at_ms if count else at_ms - 1
-
-
 def proven(each: Side) -> str:
     """`verify` (the replay is equal in bits) and `audit`, after an end in order; beside the bars that the venue has.
 
     Returns what verify says it took from the record.
     """
-    renamed = {one["symbol"]: last_heard(each, one) for one in each.log if one["fault"] == "symbol_change"}
+    renamed = {one["symbol"]: int(one["ts_ms"]) for one in each.log if one["fault"] == "symbol_change"}
     archive = each.trader.state / "archive"
     own = history.of_venue(each.venue, archive.resolve().parent / "bars.csv", each.trader.state.parent / "own", renamed)
     assert each.trader.child.end() == 0, each.trader.child.text()[-4000:]
