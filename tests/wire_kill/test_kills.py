@@ -14,7 +14,8 @@ from tests.wire_faults import market
 from tests.wire_kill.launch import POINTS
 from tests.wire_kill.world import MOMENTS, World, figures, opened
 
-pytestmark = pytest.mark.crash
+# Beside its bound on unprotected time a busy machine is late: a campaign, not a wider bound.
+pytestmark = [pytest.mark.crash, pytest.mark.campaign]
 
 SOME: dict[str, Any] = {"p": 1.0, "count": 3}
 TAKEN = {"gateway_504_taken": SOME | {"on": ["submit", "replace", "cancel"]}}
@@ -84,20 +85,24 @@ def test_six_kills(tmp_path: Path, archive: Path, house_report: list[str]) -> No
     assert {"SENDING, taken", "UNKNOWN", "FILLED, not heard"} <= set(world.seen)
 
 
+TWICE = "UNIQUE constraint failed: fills.exec_id"
+
+
 def found(plant: str, folder: Path, archive: Path) -> None:
-    """A start that forgets is noticed: by what waits for ever, by the books, by a call for a human, or by its end."""
+    """A start that forgets is noticed: by what waits for ever, by the books, by a call for a human, or by the
+    ledger's refusal to book an execution twice."""
     with opened(folder, archive, plant=plant) as world:
         world.life("fill", 3)
-
-        def goes_on() -> None:
+        try:
             world.last_life(limit_s=6.0)
+        except AssertionError as ended:  # it may book an execution twice before it is ready: then its end says so
+            if TWICE not in str(ended):
+                raise
+            return
+        with pytest.raises(AssertionError):
             world.judge()
 
-        with pytest.raises(AssertionError):
-            goes_on()
 
-
-@pytest.mark.campaign
 def test_a_start_that_forgets_what_is_booked_is_found(tmp_path: Path, archive: Path) -> None:
     found("nothing_booked", tmp_path, archive)
 
