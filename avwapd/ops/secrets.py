@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, unquote
 
+from avwapd.config.environment import SECRETS
+
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 NOTIFY_URLS, PING_URL = "AVWAPD_NOTIFY_URLS", "AVWAPD_PING_URL"
 ADDRESSES = (NOTIFY_URLS, PING_URL)  # their parts are secret too: a bot's token is a piece of a path
-NAMES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "AVWAPD_CCXT_KEY", "AVWAPD_CCXT_SECRET", "AVWAPD_CCXT_PASSWORD",
-         "LIVE_CONFIRM_TOKEN", *ADDRESSES)  # fmt: skip
 LIKE_SECRET = re.compile(r"(?:^|_)(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)(?:_|$)")
 MAX_BYTES = 64 * 1024
 SHORTEST, SHORTEST_PART = 4, 8  # letters; shorter ones would take words out of every line
@@ -104,7 +104,7 @@ def _spellings(value: str, shortest: int) -> Iterable[str]:
 def redactor(environment: Mapping[str, str] | None = None) -> Redactor:
     """Of what this process was given: known names, variables that look like secrets, every credential file."""
     known = dict(os.environ if environment is None else environment)
-    names = {*NAMES, *(name for name in known if LIKE_SECRET.search(name))}
+    names = {*SECRETS, *(name for name in known if LIKE_SECRET.search(name))}
     folder = known.get(CREDENTIALS, "")
     if folder:
         with suppress(OSError):
