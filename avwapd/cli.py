@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: object) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         options.setdefault("allow_abbrev", False)
-        super().__init__(**options)  # type: ignore[arg-type]
+        super().__init__(**options)  # type: ignore[arg-type]  # argparse's own options
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}\n  next: {self.prog} --help", file=sys.stderr)

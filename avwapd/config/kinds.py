@@ -95,9 +95,9 @@ class Number(Kind):
 
     def read(self, raw: object) -> float:
         fits = isinstance(raw, int | float) and not isinstance(raw, bool)
-        if not (fits and self.low <= raw <= self.high):  # type: ignore[operator]
+        if not (fits and self.low <= raw <= self.high):  # type: ignore[operator]  # `fits` says a number
             raise Unfit(f"must be {self.allowed}")
-        return float(raw)  # type: ignore[arg-type]
+        return float(raw)  # type: ignore[arg-type]  # a number, see above
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class List(Kind):
 
     def text(self, text: str) -> tuple[Any, ...]:
         if text.lstrip().startswith("["):
-            return Kind.text(self, text)  # type: ignore[no-any-return]
+            return Kind.text(self, text)  # type: ignore[no-any-return]  # the list it parsed
         return self.read([part.strip() for part in text.split(",") if part.strip()])
 
 

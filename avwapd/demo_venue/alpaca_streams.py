@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import msgpack  # type: ignore[import-untyped]
+import msgpack  # type: ignore[import-untyped]  # it brings no types
 import orjson
 from aiohttp import WSMessage, WSMsgType, web
 

@@ -217,7 +217,7 @@ class AlpacaBars(AlpacaFacts):
                 self._subscribed = len(message.get("bars") or ())
             await dispatch(message)
 
-        stream._dispatch = hear  # type: ignore[method-assign,assignment]
+        stream._dispatch = hear  # type: ignore[method-assign,assignment]  # its one seam
         return stream
 
     async def _on_bar(self, message: Any) -> None:

@@ -48,7 +48,7 @@ def trading_client(where: Addresses, keys: Credentials, *, paper: bool, threads:
     client = TradingClient(
         keys.key.reveal(), keys.secret.reveal(), paper=paper, raw_data=True, url_override=where.trading or None
     )
-    return _bounded(client, threads)  # type: ignore[no-any-return]
+    return _bounded(client, threads)  # type: ignore[no-any-return]  # it gives back what it got
 
 
 def history_client(where: Addresses, keys: Credentials, *, threads: int) -> StockHistoricalDataClient:
@@ -57,7 +57,7 @@ def history_client(where: Addresses, keys: Credentials, *, threads: int) -> Stoc
     client = StockHistoricalDataClient(
         keys.key.reveal(), keys.secret.reveal(), raw_data=True, url_override=where.data or None
     )
-    return _bounded(client, threads)  # type: ignore[no-any-return]
+    return _bounded(client, threads)  # type: ignore[no-any-return]  # it gives back what it got
 
 
 def actions_client(where: Addresses, keys: Credentials, *, threads: int) -> CorporateActionsClient:
@@ -66,7 +66,7 @@ def actions_client(where: Addresses, keys: Credentials, *, threads: int) -> Corp
     client = CorporateActionsClient(
         keys.key.reveal(), keys.secret.reveal(), raw_data=True, url_override=where.data or None
     )
-    return _bounded(client, threads)  # type: ignore[no-any-return]
+    return _bounded(client, threads)  # type: ignore[no-any-return]  # it gives back what it got
 
 
 def _bounded(client: Any, threads: int) -> Any:
@@ -166,7 +166,7 @@ def trading_stream(
     """The stream of order updates, subscribed; run it with `run_stream`. `handler` must not wait, nor raise."""
     from alpaca.trading.stream import TradingStream
 
-    class Stream(_paced(TradingStream)):  # type: ignore[misc]
+    class Stream(_paced(TradingStream)):  # type: ignore[misc]  # a class made at run time
         pass
 
     stream = Stream(
@@ -200,7 +200,7 @@ def data_stream(
     from alpaca.data.enums import DataFeed
     from alpaca.data.live.stock import StockDataStream
 
-    class Stream(_paced(StockDataStream)):  # type: ignore[misc]
+    class Stream(_paced(StockDataStream)):  # type: ignore[misc]  # a class made at run time
         pass
 
     stream = Stream(
@@ -222,7 +222,7 @@ def data_stream(
 def _paced(base: type) -> type:
     """One of alpaca-py's streams, with limits on logging in, our back-off, and word of its ups and downs."""
 
-    class Paced(base):  # type: ignore[misc]
+    class Paced(base):  # type: ignore[misc]  # either stream of alpaca-py
         def watched_by(self, pace: Pace, up: Told, down: Told) -> None:
             self._pace, self._up, self._down, self._is_up = pace, up, down, False
 

@@ -111,7 +111,7 @@ class _Guarded:
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         if (seen := SEEN.get()) is not None:
             seen.begin()
-        return await super().fetch(url, method, headers, body)  # type: ignore[misc]
+        return await super().fetch(url, method, headers, body)  # type: ignore[misc]  # a class made at run time
 
     def on_rest_response(
         self, code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any

@@ -39,13 +39,13 @@ class _Held:
         running = calls.current()
         if running is not None and self.sock is not None:
             running.hold(self.sock)
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        super().request(*args, **kwargs)  # type: ignore[misc]  # a mixin: urllib3's class follows
 
     def _new_conn(self) -> socket.socket:
         running = calls.current()
         if running is None:
-            return super()._new_conn()  # type: ignore[misc,no-any-return]
-        host, port = self._dns_host, self.port  # type: ignore[attr-defined]
+            return super()._new_conn()  # type: ignore[misc,no-any-return]  # as above
+        host, port = self._dns_host, self.port  # type: ignore[attr-defined]  # as above
         failure: OSError = OSError("the name has no address")
         try:
             for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):

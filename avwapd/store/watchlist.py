@@ -175,7 +175,7 @@ def _row_problems(row: Row) -> Iterator[str]:
         if not is_number(value):
             yield f"{name} {show(value)} is no finite number"
             return
-        if name in (*PRICES, *MAYBE) and not value > 0:  # type: ignore[operator]
+        if name in (*PRICES, *MAYBE) and not value > 0:  # type: ignore[operator]  # checked to be a number above
             yield f"{name} {value!r} is not above zero"
     for name in ("rank", "confluence"):
         if not is_whole(row.get(name)) or row[name] < 1:

@@ -30,7 +30,7 @@ def lines_of(act: str, answer: Any) -> Iterator[str]:
 
 
 def gate_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    closed = {1: "CLOSED", 0: "open"}.get(row.get("closed"), "?")  # type: ignore[arg-type]
+    closed = {1: "CLOSED", 0: "open"}.get(row.get("closed"), "?")  # type: ignore[arg-type]  # None finds nothing
     symbol, reason = row.get("symbol") or "all", row.get("reason") or ""
     return {"gate": row.get("gate"), "state": closed, "symbol": symbol, "since": since(row), "reason": reason}
 
