@@ -114,7 +114,7 @@ class AtVenue:
         """
         known, booked = await self._writer.submit(self._load)
         self._venue.begin(self._symbols.journal.cursor, known, booked, self._router.ring)
-        self.naked.start()
+        self.naked.start(await self._writer.submit(partial(ledger.unprotected_since, symbol_ids=self.naked.held())))
         await self.reconciler.assert_funded()
 
     def _load(self, conn: Connection) -> tuple[list[KnownOrder], frozenset[str]]:

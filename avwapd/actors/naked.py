@@ -6,7 +6,7 @@ Told of committed rows, so that a figure never runs ahead of the disk; a symbol 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -21,6 +21,7 @@ log = logging.getLogger("avwapd.naked")
 
 AT_VENUE = (SLOT_LIVE, SLOT_CANCELING)
 LOOKS = 4  # at what is naked, in the time that is allowed
+TO_HEAR = 0.5  # of the time that is allowed, for a start to hear that the stop is there
 
 
 class Naked:
@@ -44,37 +45,48 @@ class Naked:
         self._look_s = limit_s / speed / LOOKS
         self._alert = alert
         self._since: dict[int, int] = {}  # symbol -> market ms at which its stop was missed first
+        self._carried: dict[int, int] = {}  # symbols that were naked at the start -> market ms of the start
         self._told: set[int] = set()
 
-    def start(self) -> None:
-        """After loading: what was naked when the last process ended begins anew."""
+    def held(self) -> list[int]:
+        """Symbols that hold something no order at the venue covers, after loading."""
         states = self._journal.world.states
-        for symbol in states["qty"].nonzero()[0].tolist():
-            self._look(symbol, self._clock.now_ms())
+        return [symbol for symbol in states["qty"].nonzero()[0].tolist() if uncovered(states[symbol]) > 0]
+
+    def start(self, since_ms: Mapping[int, int]) -> None:
+        """A spell outlives a process: several short lives in a row must not hide it.
+
+        since_ms: when it began, of `held()`, as far as the ledger knows.
+        """
+        now_ms = self._clock.now_ms()
+        for symbol in self.held():
+            self._carried[symbol] = now_ms
+            self._look(symbol, min(now_ms, since_ms.get(symbol, now_ms)))
 
     def tell(self, rows: StepRows) -> None:
         """Committed rows; only symbols whose machine they moved are looked at."""
         if not rows.positions and rows.symbol_id is None:
             return
         now_ms = self._clock.now_ms()
-        began_ms = min(now_ms, rows.ts_ms) if rows.kind == "report" else now_ms
+        at_ms = min(now_ms, rows.ts_ms) if rows.kind == "report" else now_ms
         touched = {row.symbol_id for row in rows.positions} | (
             {rows.symbol_id} if rows.symbol_id is not None else set()
         )
         for symbol in touched:
-            self._look(symbol, began_ms)
+            self._look(symbol, at_ms)
 
-    def _look(self, symbol: int, began_ms: int) -> None:
+    def _look(self, symbol: int, at_ms: int) -> None:
         if uncovered(self._journal.world.states[symbol]) > 0:
-            self._since.setdefault(symbol, began_ms)
+            self._since.setdefault(symbol, at_ms)
             return
         since_ms = self._since.pop(symbol, None)
         if since_ms is not None:
-            spell_ms = max(0, self._clock.now_ms() - since_ms)
+            spell_ms = max(0, at_ms - since_ms)
             self.spells += 1
             self.worst_ms = max(self.worst_ms, spell_ms)
             self.total_ms[symbol] = self.total_ms.get(symbol, 0) + spell_ms
             self._told.discard(symbol)
+            self._carried.pop(symbol, None)
 
     def now_ms(self) -> dict[int, int]:
         """Symbols that are naked, and since how many market ms."""
@@ -102,8 +114,11 @@ class Naked:
 
     async def check(self) -> None:
         """One look at what is naked now."""
+        now_ms = self._clock.now_ms()
         for symbol, ms in self.now_ms().items():
-            if ms > self._limit_ms and symbol not in self._told:
+            started_ms = self._carried.get(symbol)
+            may_be_there = started_ms is not None and now_ms - started_ms <= self._limit_ms * TO_HEAR
+            if ms > self._limit_ms and symbol not in self._told and not may_be_there:
                 self._told.add(symbol)
                 name = self._journal.symbol_name(symbol)
                 await self._alert(f"{name} is held without a stop at the venue for {ms / 1000:.1f} s")

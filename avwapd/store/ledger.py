@@ -363,6 +363,12 @@ def known_orders(conn: Connection) -> list[tuple[str, str, int, int, int, str, s
     return [tuple(row) for row in conn.execute(SQL["known_orders"]).fetchall()]
 
 
+def unprotected_since(conn: Connection, symbol_ids: Iterable[int]) -> dict[int, int]:
+    """Market ms since when each of these positions has had no stop at the venue, as far as the ledger knows."""
+    found = {each: conn.execute(SQL["unprotected_since"], {"symbol_id": each}).fetchone()[0] for each in symbol_ids}
+    return {symbol_id: int(ms) for symbol_id, ms in found.items() if ms is not None}
+
+
 def exec_ids(conn: Connection) -> set[str]:
     """Every execution that was ever taken: none of them counts again."""
     return {str(exec_id) for (exec_id,) in conn.execute(SQL["exec_ids"]).fetchall()}

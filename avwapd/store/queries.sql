@@ -284,6 +284,17 @@ WHERE x.kind <> 'cancel'
 ORDER BY x.id;
 
 -- Also executions that added nothing to what was counted: they are not to be counted the next time either.
+-- Since when a position has had no order at the venue that protects or leaves it: since the newest of its entry fills
+-- or the end of the newest order that did. NULL where neither is known (a position taken over from the venue).
+-- name: unprotected_since
+SELECT max(ms) FROM (
+    SELECT ts_ms AS ms FROM fills WHERE symbol_id = :symbol_id AND purpose = 'entry'
+    UNION ALL
+    SELECT x.settled_ms FROM outbox x JOIN orders o USING (symbol_id, intent)
+    WHERE x.symbol_id = :symbol_id AND o.purpose <> 'entry'
+        AND x.state IN ('FILLED', 'CANCELED', 'EXPIRED', 'REPLACED')
+);
+
 -- name: exec_ids
 SELECT exec_id FROM fills
 UNION

@@ -209,13 +209,20 @@ def config_of(url: str, settings: dict[str, str]) -> Config:
 @asynccontextmanager
 async def bench(folder: Path, *, profile: str = "strict", **options: Any) -> AsyncIterator[Bench]:
     """A simulator, and a daemon's middle beside it; options: of `life`."""
-    source = PLAN.setup.market
-    first_ms = int(source.bars["ts_ms"][0])
     async with (
-        running(folder / "venue", market=source, first_ms=first_ms, profile=PROFILES[profile]) as there,
+        market(folder, profile=profile) as there,
         life(there, folder, refuses_duplicates=profile != "lenient", **options) as made,
     ):
         yield made
+
+
+@asynccontextmanager
+async def market(folder: Path, *, profile: str = "strict") -> AsyncIterator[Running]:
+    """The simulator alone."""
+    source = PLAN.setup.market
+    first_ms = int(source.bars["ts_ms"][0])
+    async with running(folder / "venue", market=source, first_ms=first_ms, profile=PROFILES[profile]) as there:
+        yield there
 
 
 @asynccontextmanager
@@ -303,6 +310,8 @@ async def living(
                     )
                     made.router.resume(pending, live)
                     made.venue.begin(made.journal.cursor, known, booked, made.router.ring)
+                    since = partial(ledger.unprotected_since, symbol_ids=made.naked.held())
+                    made.naked.start(await made.writer.submit(since))
                     await group.start(made.symbols.run)
                     if reconciling:
                         made.reconciler = Reconciler(

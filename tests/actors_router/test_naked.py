@@ -18,7 +18,7 @@ from avwapd.core.codes import (
     SLOT_PENDING,
 )
 from avwapd.core.records import STATE
-from tests.actors_router.bench import bench
+from tests.actors_router.bench import Bench, bench, life, market
 
 
 def state(qty: int, *, trim: int = 0, **slots: tuple[int, int, int]) -> Any:
@@ -68,3 +68,45 @@ async def test_a_stop_that_cannot_leave_is_counted_and_told_once(tmp_path: Path)
         facts = there.naked.facts()
         assert facts["worst_s"] == 150
         assert list(facts["now_s"].values()) == [150]
+
+
+async def unprotected(there: Bench) -> list[str]:
+    return [what for level, what in await there.alerts() if level == "critical" and "without a stop" in what]
+
+
+async def filled_and_shut(there: Bench) -> None:
+    """An entry fills, and the venue takes no stop. The market stands but where a test moves it on, 2.5 minutes a half;
+    the fill has the stamp of its bar's close, half a bar later."""
+    await there.until(lambda: bool(there.states["entry"]["status"].any()))
+    there.fault("limit_429", on="submit", value=1000)
+    there.sim.market.half(1)
+    await there.wait(lambda: there.router.in_doubt)
+
+
+async def test_a_spell_outlives_the_process(tmp_path: Path) -> None:
+    """Each of the lives is shorter than the limit."""
+    limits = {"reconcile__naked_limit_s": "400"}
+    async with market(tmp_path) as venue:
+        async with life(venue, tmp_path, **limits) as first:
+            await filled_and_shut(first)
+            first.sim.market.half(2)
+            await first.naked.check()
+            assert await unprotected(first) == []
+        async with life(venue, tmp_path, **limits) as second:
+            assert set(second.naked.now_ms().values()) == {150_000}, "it began with the fill, not with this start"
+            second.sim.market.half(2)
+            await second.naked.check()
+            [told] = await unprotected(second)
+            assert "held without a stop at the venue for 450.0 s" in told
+
+
+async def test_a_start_may_hear_first_that_the_stop_is_there(tmp_path: Path) -> None:
+    limits = {"reconcile__naked_limit_s": "100"}
+    async with market(tmp_path) as venue:
+        async with life(venue, tmp_path, **limits) as first:
+            await filled_and_shut(first)
+            first.sim.market.half(2)
+        async with life(venue, tmp_path, **limits) as second:
+            await second.naked.check()
+            assert set(second.naked.now_ms().values()) == {150_000}
+            assert await unprotected(second) == []
