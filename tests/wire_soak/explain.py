@@ -23,6 +23,7 @@ EARLY_MS = MINUTE_MS + MINUTE_MS // 2  # a fault fires in a bar that is named by
 BAR, LATE, ORDER, HALT, BOOK = "bar", "late", "order", "halt", "book"
 OWN = "own"  # a trace of the run without faults
 HURRIED = BAR_LATE | BAR_MISSING | BAR_CADENCE | BAR_SILENT
+LEVEL = -5  # of a decision's fields: the line, before the limit, the stop and the two targets
 PACE = "(the machine's own pace)"  # a word or an order that came late with no fault near: counted apart
 
 SENT = (ORDER, LATE, HALT)
@@ -216,6 +217,8 @@ def _explain_symbol(
         direct = _direct(each, reasons, fired, states)
         lasting = bool(root) and not states.agreed(last_ms, each.ts_ms)
         other_bar_ms = states.other_bar(each.ts_ms)
+        if not other_bar_ms and _only_level(each):
+            other_bar_ms = states.other_bar_since_entry(each.ts_ms)
         bar = next((bar.fault for bar in reversed(bars) if bar.trace.ts_ms == other_bar_ms), "")
         if direct is not None and direct[0] != PACE:
             root = direct[0]
@@ -276,6 +279,14 @@ def _only_sized(one: Decision | None, other: Decision | None) -> bool:
     return abs(one.qty - other.qty) <= 1 + max(one.qty, other.qty) // 50
 
 
+def _only_level(each: Difference) -> bool:
+    """Of what is held in both, the line alone; what would be done at it is the same."""
+    one, other = each.clean, each.faulted
+    if each.table != "decisions" or one is None or other is None or one.qty != other.qty:
+        return False
+    return bool(one.what[:LEVEL] == other.what[:LEVEL] and one.what[LEVEL + 1 :] == other.what[LEVEL + 1 :])
+
+
 def prices(rows: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     """What the session's line is made of: the last row's numbers, however the bar came."""
     return rows[-1][1:] if rows else None
@@ -305,7 +316,16 @@ class States:
 
     def other_bar(self, ts_ms: int) -> int:
         """The newest bar that differs since the session began, 0 where all are the same."""
-        at = bisect_right(self._opens, ts_ms - 1)
+        return self._newest(ts_ms, ts_ms)
+
+    def other_bar_since_entry(self, ts_ms: int) -> int:
+        """Since the session in which both opened what they hold: its line goes on with it over night."""
+        entered = [past.entered(ts_ms) for past in self._runs]
+        return self._newest(min(entered), ts_ms) if all(entered) else 0
+
+    def _newest(self, since_ms: int, ts_ms: int) -> int:
+        """In the session of `since_ms` or after."""
+        at = bisect_right(self._opens, since_ms - 1)
         open_ms = self._opens[at - 1] if at else 0
         end = bisect_right(self._other_bars, ts_ms)
         return self._other_bars[end - 1] if end > bisect_right(self._other_bars, open_ms) else 0
@@ -324,6 +344,15 @@ class _Past:
         decided = bisect_right(self._decisions, ts_ms, key=lambda row: row[0])
         phase, held = self._moves[moved - 1][1:] if moved else ("FLAT", 0)
         return phase, held, self._decisions[decided - 1][1] if decided else ()
+
+    def entered(self, ts_ms: int) -> int:
+        """When what is held just before was opened, 0 where nothing is."""
+        moved = bisect_right(self._moves, ts_ms - 1, key=lambda row: row[0])
+        if not moved or not self._moves[moved - 1][2]:
+            return 0
+        while moved > 1 and self._moves[moved - 2][2]:
+            moved -= 1
+        return self._moves[moved - 1][0]
 
     def held_since(self, since_ms: int, ts_ms: int) -> bool:
         """Something was held then, and all the time until just before."""

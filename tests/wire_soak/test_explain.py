@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from avwapd.core.codes import BAR_MISSING
 from tests.wire_soak.explain import (
@@ -161,6 +162,32 @@ def test_a_position_with_another_stop_stays_diverged_over_night() -> None:
     assert unexplained(clean, faulted, [firing]) == []
     same_stop = replace(faulted, decisions=clean.decisions)
     assert unexplained(clean, same_stop, [firing]) == ["fills ASH", "fills ASH"]
+
+
+def test_what_is_held_goes_on_with_the_line_of_its_session() -> None:
+    """Only the line differs, in the session after the one with the other bar: of what was held all the time."""
+    bars = dict(quiet().bars) | {(at(8), "ASH"): ((0, 1.0, 2.0, 1.0, 2.0, 9.0),)}
+    firing = Firing(at(8), "frozen_feed", "data_stream", "ASH")
+
+    def runs(held: int, **other: Any) -> tuple[Run, Run]:
+        moves = [Move(at(10), "ASH", "ENTERING", "OPEN", "fill", held), Move(at(60), "ASH", "OPEN", "FLAT", "fill", 0)]
+        row = {"level": 50.0, "stop": 480, "qty": 100}
+        sides = [
+            Decision(("in_position", told["level"], 0, told["stop"], 520, 540), told["qty"])
+            for told in (row, row | other)
+        ]
+        days = (OPEN_MS, at(40))
+        clean, faulted = (
+            replace(quiet(), moves=moves, opens=days, decisions=dict(quiet().decisions) | {(at(45), "ASH"): side})
+            for side in sides
+        )
+        return clean, replace(faulted, bars=bars)
+
+    assert unexplained(*runs(100, level=50.1), [firing]) == []
+    assert unexplained(*runs(100, level=50.1), []) == ["decisions ASH"]
+    assert unexplained(*runs(0, level=50.1), [firing]) == ["decisions ASH"], "nothing is held"
+    assert unexplained(*runs(100, level=50.1, stop=481), [firing]) == ["decisions ASH"], "more than the line"
+    assert unexplained(*runs(100, qty=99), [firing]) == ["decisions ASH"]
 
 
 def test_the_sound_side_s_own_haste_is_no_fault() -> None:
