@@ -101,12 +101,32 @@ async def test_a_spell_outlives_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_start_may_hear_first_that_the_stop_is_there(tmp_path: Path) -> None:
-    limits = {"reconcile__naked_limit_s": "100"}
+    """For half the limit; then it is told."""
+    limits = {"reconcile__naked_limit_s": "400"}
     async with market(tmp_path) as venue:
         async with life(venue, tmp_path, **limits) as first:
             await filled_and_shut(first)
-            first.sim.market.half(2)
+            first.sim.market.half(4)
         async with life(venue, tmp_path, **limits) as second:
-            await second.naked.check()
-            assert set(second.naked.now_ms().values()) == {150_000}
-            assert await unprotected(second) == []
+            assert set(second.naked.now_ms().values()) == {450_000}
+            for halves, count in ((0, 0), (1, 0), (1, 1)):
+                second.sim.market.half(halves)
+                await second.naked.check()
+                assert len(await unprotected(second)) == count
+
+
+async def test_a_spell_begins_anew_with_the_end_of_a_stop(tmp_path: Path) -> None:
+    """Not with the fill: it was protected for some bars."""
+    async with market(tmp_path) as venue:
+        async with life(venue, tmp_path) as first:
+            await first.until(lambda: bool((first.states["protect"]["status"] == SLOT_LIVE).any()))
+            await first.bar(2)
+            [stop] = [order for order in venue.sim.desk.live_orders() if order.type == "stop"]
+            first.fault("limit_429", on="submit", value=1000)
+            venue.sim.desk.end(stop, "expired")
+            await first.wait(lambda: first.naked.now_ms())
+            ended_ms = first.clock.now_ms()
+            first.sim.market.half(1)
+        async with life(venue, tmp_path) as second:
+            now_ms = second.clock.now_ms()
+            assert list(second.naked.now_ms().values()) == [now_ms - ended_ms] == [150_000]
