@@ -90,9 +90,13 @@ TWICE = "UNIQUE constraint failed: fills.exec_id"
 
 def found(plant: str, folder: Path, archive: Path) -> None:
     """A start that forgets is noticed: by what waits for ever, by the books, by a call for a human, or by the
-    ledger's refusal to book an execution twice."""
+    ledger's refusal to book an execution twice.
+
+    The first three entries fill at once, in one burst: by the fourth fill they are booked, so that there is something
+    to forget.
+    """
     with opened(folder, archive, plant=plant) as world:
-        world.life("fill", 3)
+        world.life("fill", 4)
         try:
             world.last_life(limit_s=6.0)
         except AssertionError as ended:  # it may book an execution twice before it is ready: then its end says so
