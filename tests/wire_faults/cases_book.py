@@ -225,12 +225,14 @@ STRANGERS = Case(
 )
 OVERNIGHT = Case(
     name="overnight",
+    # The open gaps through the stops: two readings have to be there before the first minute is over.
+    speed=30.0,
     minutes=30,
     eve=40,
     faults={"split": few(1, symbol="TEAK"), "symbol_change": few(1, symbol="BAY", value="COVE")},
     expects={45: overnight},
     plants={45: "books_unread"},
-    reconcile=QUICK,
+    reconcile={"every_s": 15.0, "settle_s": 5.0},
     same_books=False,
     own_difference="the holding under the new name is the only difference, and named in the alert",
     compared="other bars than the archive's: nothing to verify",

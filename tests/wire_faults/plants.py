@@ -248,9 +248,9 @@ def cancel_is_canceled() -> None:
     send = AlpacaVenue.send
 
     async def hasty(self: Any, request: Any) -> None:
-        await send(self, request)
-        if request.kind == "cancel":
+        if request.kind == "cancel":  # before the stream can say anything else
             self._ear.hearing.final(request.ref_cid, "canceled", self._clock.now_ms(), cum_qty=Decimal(0))
+        await send(self, request)
 
     AlpacaVenue.send = hasty  # type: ignore[method-assign]
     late_fills_dropped()
