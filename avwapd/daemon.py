@@ -50,10 +50,11 @@ from avwapd.runs import instrument_rows, plain_rules, run_id, run_row
 from avwapd.settings import CEILING_ORDERS_MINUTE
 from avwapd.store import InstrumentsChanged, ledger, notes
 from avwapd.store import mark as marks
+from avwapd.store.database import beginning
 from avwapd.store.gates import Outer, gates_now
 from avwapd.store.journal import ALL, Act, Journal, Names
 from avwapd.store.rows import Request, StepRows
-from avwapd.store.sql import Connection, transact
+from avwapd.store.sql import Connection
 from avwapd.store.writer import Writer
 
 log = logging.getLogger("avwapd")
@@ -128,7 +129,7 @@ class Daemon:
         """Start in order, run, end in order. Raises what ended it."""
         database: Database = await self._doors.open_database()
         try:
-            pending = await database.run(transact(self._load))
+            pending = await database.run(beginning(self._load))
             venue: EmbeddedVenue = await self._doors.open_venue(self.setup)
             try:
                 async with anyio.create_task_group() as outer:

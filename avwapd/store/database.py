@@ -194,6 +194,23 @@ def unopened(error: sqlite3.Error, path: Path) -> StoreError:
     return migrate.damaged(path, str(error))
 
 
+def beginning(fn: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
+    """`transact` for the first transaction of a start: nothing is in memory yet that the disk would lack.
+
+    Raises StoreError where the disk refuses it.
+    """
+
+    def whole(conn: sqlite3.Connection) -> T:
+        try:
+            return transact(fn)(conn)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & PRIMARY not in OF_THE_DISK:
+                raise
+            raise unopened(error, Path(conn.execute("PRAGMA database_list").fetchone()[2])) from error
+
+    return whole
+
+
 # ------------------------------------------------------------------------------------------------ running
 
 
