@@ -78,10 +78,6 @@ SELECT b.seq, b.ts_ms, b.symbol_id FROM bars b ORDER BY b.seq, b.symbol_id;
 SELECT c.seq, (SELECT ifnull(max(b.seq), 0) FROM bars b WHERE b.seq < c.seq AND b.flags & 11 = 0)
 FROM inputs c WHERE c.kind = 'caught_up';
 
--- The last bar that came in time.
--- name: newest_in_time
-SELECT ifnull(max(seq), 0) FROM bars WHERE flags & 11 = 0;
-
 -- name: inputs
 SELECT kind, ts_ms, symbol_id, body FROM inputs ORDER BY seq;
 

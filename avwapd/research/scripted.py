@@ -68,8 +68,7 @@ class Script:
     were not simply the bars of one ts_ms, all of them in turn as (ts_ms, symbols), a missing bar that came at last a
     second time; refusals: orders that never reached the venue, and the word about them; unheard: requests the venue
     never said a word about, in doubt at the end of the record. remote: the venue's words are events, no book is asked;
-    corrected: the values that were decided on, of bars the feed corrected later; too_late: bars that never went in;
-    under_way: how many of the late marks lie behind the last catch-up that ended.
+    corrected: the values that were decided on, of bars the feed corrected later; too_late: bars that never went in.
     """
 
     flags: dict[Key, int] = field(default_factory=dict)
@@ -81,7 +80,6 @@ class Script:
     remote: bool = False
     corrected: dict[Key, Values] = field(default_factory=dict)
     too_late: frozenset[Key] = frozenset()
-    under_way: int = 0
 
     @property
     def empty(self) -> bool:
@@ -93,8 +91,7 @@ class Script:
         kinds = Counter(event.kind for event in self.events)
         late = sum(1 for flags in self.flags.values() if flags & codes.BAR_LATE)
         counts = {
-            "late marks": late - self.under_way,
-            "late marks of a catch-up that has not ended": self.under_way,
+            "late marks": late,
             "other marks": len(self.flags) - late,
             "failed intervals": len(self.missing),
             "barriers": len(self.order),

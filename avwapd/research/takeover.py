@@ -43,26 +43,19 @@ def script_of(record: Record, *, embedded: bool, remote: bool = False) -> Script
     flags: dict[Key, int] = {}
     missing: set[Key] = set()
     after_downtime = record.ask("catch_ups").fetchall()
-    [(in_time,)] = record.ask("newest_in_time")
-    ended = max([in_time, *(end for end, _ in after_downtime)])
-    under_way = 0
     drilled = {ts_ms for (ts_ms,) in record.ask("drilled")}
     for ts_ms, symbol, found, seq in record.ask("marked_bars"):
         taken = found & BAR_RETRY
         if not embedded:
             taken |= found & BAR_CADENCE
-            # Late are the bars between a start and the end of its catch-up, no others; the record may end inside one,
-            # but where no bar ever came in time, none began.
-            open_ended = in_time and seq > ended
-            taken |= found & BAR_LATE if open_ended or any(begin < seq < end for end, begin in after_downtime) else 0
-            under_way += bool(open_ended and taken & BAR_LATE)
+            # Late are the bars between a start and the end of its catch-up, no others.
+            taken |= found & BAR_LATE if any(begin < seq < end for end, begin in after_downtime) else 0
         if found & BAR_MISSING and (not embedded or ts_ms in drilled):
             missing.add((ts_ms, symbol))
         if taken:
             flags[ts_ms, symbol] = taken
     return Script(
         flags=flags,
-        under_way=under_way,
         missing=frozenset(missing),
         order=() if embedded and not drilled else order_of(record),
         events=tuple(events_of(record, remote=remote)),

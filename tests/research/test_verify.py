@@ -231,22 +231,6 @@ def test_late_bars_after_downtime_are_taken_over(base: Base, tmp_path: Path, ver
     assert f"taken from the record: {20 * len(base.market.symbols)} late marks, 1 ends of catch-up" in text
 
 
-def test_a_record_may_end_inside_a_catch_up(base: Base, tmp_path: Path, verify: Verify) -> None:
-    """And says so; that every bar is late from the first on is no catch-up (above)."""
-    times = np.unique(base.market.bars["ts_ms"])
-    down = times[-21]
-
-    def late_at_last(barrier: np.ndarray) -> np.ndarray:
-        if barrier[0]["ts_ms"] > down:
-            barrier["flags"] |= BAR_LATE
-        return barrier
-
-    state = paper.ran(base.setup, base.state(tmp_path), bars=late_at_last, mode="paper")
-    code, _, text = verify(state)
-    assert code == 0, text
-    assert f"{20 * len(base.market.symbols)} late marks of a catch-up that has not ended" in text
-
-
 def test_acts_of_the_operator_are_taken_over(base: Base, history: Result, tmp_path: Path, verify: Verify) -> None:
     held = history.decisions[history.decisions["phase_after"] == codes.OPEN]
     flatten_at, halt_at = int(held["ts_ms"][5]), int(held["ts_ms"][len(held) // 2])
