@@ -22,10 +22,7 @@ NEAR_MS = 10 * MINUTE_MS  # between a trace and what follows from it
 EARLY_MS = MINUTE_MS + MINUTE_MS // 2  # a fault fires in a bar that is named by its close
 BAR, LATE, ORDER, HALT, BOOK = "bar", "late", "order", "halt", "book"
 OWN = "own"  # a trace of the run without faults
-LOW = 3  # of a bar's row
 HURRIED = BAR_LATE | BAR_MISSING | BAR_CADENCE | BAR_SILENT
-SWING = 0.999 * 100  # a stop's ticks for a former day's low: settings and tick of the market that is played
-LEVEL, STOP = -5, -3  # of a decision's fields: the line, the limit, the stop and the two targets
 PACE = "(the machine's own pace)"  # a word or an order that came late with no fault near: counted apart
 
 SENT = (ORDER, LATE, HALT)
@@ -141,21 +138,11 @@ def all_traces(clean: Run, faulted: Run) -> list[Trace]:
             own = any(row[0] & HURRIED for row in clean.bars.get(key, ()))
             what = f"bar {faulted.bars.get(key)} instead of {clean.bars.get(key)}"
             found.append(Trace(*key, OWN if own else BAR, what, key[0]))
-    beside = unsized(clean.heard)
-    for fill, slots in unsized(faulted.heard).items():
-        others = beside.get(fill, ())
-        if len(slots) == len(others) and slots != others:
-            what = f"a fill was heard after the bars of {slots}, without faults {others}"
+    for fill, slots in faulted.heard.items():
+        if fill in clean.heard and clean.heard[fill] != slots:
+            what = f"a fill was heard after the bars of {slots}, without faults {clean.heard[fill]}"
             found.append(Trace(fill.ts_ms, fill.symbol, LATE, what, fill.ts_ms))
     return sorted(found)
-
-
-def unsized(heard: Mapping[Fill, tuple[int, ...]]) -> dict[Fill, tuple[int, ...]]:
-    """By the fill without its size: where only the account differs, one is as late as the other."""
-    found: dict[Fill, tuple[int, ...]] = defaultdict(tuple)
-    for fill, slots in sorted(heard.items()):
-        found[fill._replace(qty=0)] += slots
-    return found
 
 
 class Named(NamedTuple):
@@ -229,10 +216,6 @@ def _explain_symbol(
         direct = _direct(each, reasons, fired, states)
         lasting = bool(root) and not states.agreed(last_ms, each.ts_ms)
         other_bar_ms = states.other_bar(each.ts_ms)
-        if not other_bar_ms and _only_level(each):
-            other_bar_ms = states.other_bar_since_entry(each.ts_ms)
-        if not other_bar_ms:
-            other_bar_ms = states.swing_behind(each)
         bar = next((bar.fault for bar in reversed(bars) if bar.trace.ts_ms == other_bar_ms), "")
         if direct is not None and direct[0] != PACE:
             root = direct[0]
@@ -293,14 +276,6 @@ def _only_sized(one: Decision | None, other: Decision | None) -> bool:
     return abs(one.qty - other.qty) <= 1 + max(one.qty, other.qty) // 50
 
 
-def _only_level(each: Difference) -> bool:
-    """Of what is held in both, the line alone; what would be done at it is the same."""
-    one, other = each.clean, each.faulted
-    if each.table != "decisions" or one is None or other is None or one.qty != other.qty:
-        return False
-    return bool(one.what[:LEVEL] == other.what[:LEVEL] and one.what[LEVEL + 1 :] == other.what[LEVEL + 1 :])
-
-
 def prices(rows: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     """What the session's line is made of: the last row's numbers, however the bar came."""
     return rows[-1][1:] if rows else None
@@ -316,9 +291,6 @@ class States:
             key[0] for key in keys if prices(clean.bars.get(key)) != prices(faulted.bars.get(key))
         )
         self._opens = sorted(clean.opens)
-        self._bars = [
-            {ts_ms: rows for (ts_ms, of), rows in run.bars.items() if of == symbol and rows} for run in (clean, faulted)
-        ]
 
     def agreed(self, after_ms: int, before_ms: int) -> bool:
         """Whether between a difference and the next one both were alike for long enough: phase, holding, its prices."""
@@ -333,37 +305,10 @@ class States:
 
     def other_bar(self, ts_ms: int) -> int:
         """The newest bar that differs since the session began, 0 where all are the same."""
-        return self._newest(ts_ms, ts_ms)
-
-    def other_bar_since_entry(self, ts_ms: int) -> int:
-        """Since the session in which both opened what they hold: its line goes on with it over night."""
-        entered = [past.entered(ts_ms) for past in self._runs]
-        return self._newest(min(entered), ts_ms) if all(entered) else 0
-
-    def swing_behind(self, each: Difference) -> int:
-        """The newest other bar of a former day behind whose low, to the tick, one of two differing stops lies."""
-        if each.table != "decisions" or each.clean is None or each.faulted is None:
-            return 0
-        stops = [row.what[STOP] if len(row.what) >= -STOP else 0 for row in (each.clean, each.faulted)]
-        if stops[0] == stops[1]:
-            return 0
-        before = self._other_bars[: bisect_right(self._other_bars, self._opening(each.ts_ms))]
-        for ts_ms in reversed(before):
-            for stop, bars in zip(stops, self._bars, strict=True):
-                low = bars[ts_ms][-1][LOW] if ts_ms in bars else None
-                if low is not None and stop and int(low * SWING + 1e-6) == stop:
-                    return ts_ms
-        return 0
-
-    def _opening(self, ts_ms: int) -> int:
         at = bisect_right(self._opens, ts_ms - 1)
-        return self._opens[at - 1] if at else 0
-
-    def _newest(self, since_ms: int, ts_ms: int) -> int:
-        """In the session of `since_ms` or after."""
+        open_ms = self._opens[at - 1] if at else 0
         end = bisect_right(self._other_bars, ts_ms)
-        begin = bisect_right(self._other_bars, self._opening(since_ms))
-        return self._other_bars[end - 1] if end > begin else 0
+        return self._other_bars[end - 1] if end > bisect_right(self._other_bars, open_ms) else 0
 
 
 class _Past:
@@ -379,15 +324,6 @@ class _Past:
         decided = bisect_right(self._decisions, ts_ms, key=lambda row: row[0])
         phase, held = self._moves[moved - 1][1:] if moved else ("FLAT", 0)
         return phase, held, self._decisions[decided - 1][1] if decided else ()
-
-    def entered(self, ts_ms: int) -> int:
-        """When what is held just before was opened, 0 where nothing is."""
-        moved = bisect_right(self._moves, ts_ms - 1, key=lambda row: row[0])
-        if not moved or not self._moves[moved - 1][2]:
-            return 0
-        while moved > 1 and self._moves[moved - 2][2]:
-            moved -= 1
-        return self._moves[moved - 1][0]
 
     def held_since(self, since_ms: int, ts_ms: int) -> bool:
         """Something was held then, and all the time until just before."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from avwapd.core.codes import BAR_MISSING
 from tests.wire_soak.explain import (
@@ -18,7 +17,6 @@ from tests.wire_soak.explain import (
     Move,
     Run,
     Trace,
-    all_traces,
     explain,
 )
 
@@ -163,67 +161,6 @@ def test_a_position_with_another_stop_stays_diverged_over_night() -> None:
     assert unexplained(clean, faulted, [firing]) == []
     same_stop = replace(faulted, decisions=clean.decisions)
     assert unexplained(clean, same_stop, [firing]) == ["fills ASH", "fills ASH"]
-
-
-def test_what_is_held_goes_on_with_the_line_of_its_session() -> None:
-    """Only the line differs, in the session after the one with the other bar: of what was held all the time."""
-    bars = dict(quiet().bars) | {(at(8), "ASH"): ((0, 1.0, 2.0, 1.0, 2.0, 9.0),)}
-    firing = Firing(at(8), "frozen_feed", "data_stream", "ASH")
-
-    def runs(held: int, **other: Any) -> tuple[Run, Run]:
-        moves = [Move(at(10), "ASH", "ENTERING", "OPEN", "fill", held), Move(at(60), "ASH", "OPEN", "FLAT", "fill", 0)]
-        row = {"level": 50.0, "stop": 480, "qty": 100}
-        sides = [
-            Decision(("in_position", told["level"], 0, told["stop"], 520, 540), told["qty"])
-            for told in (row, row | other)
-        ]
-        days = (OPEN_MS, at(40))
-        clean, faulted = (
-            replace(quiet(), moves=moves, opens=days, decisions=dict(quiet().decisions) | {(at(45), "ASH"): side})
-            for side in sides
-        )
-        return clean, replace(faulted, bars=bars)
-
-    assert unexplained(*runs(100, level=50.1), [firing]) == []
-    assert unexplained(*runs(100, level=50.1), []) == ["decisions ASH"]
-    assert unexplained(*runs(0, level=50.1), [firing]) == ["decisions ASH"], "nothing is held"
-    assert unexplained(*runs(100, level=50.1, stop=481), [firing]) == ["decisions ASH"], "more than the line"
-    assert unexplained(*runs(100, qty=99), [firing]) == ["decisions ASH"]
-
-
-def test_a_stop_behind_a_former_days_low_names_the_bar_that_made_it() -> None:
-    """To the tick; a bar that made nothing explains nothing."""
-    spike = (0, 6.0, 6.1, 5.8, 6.0, 9.0)  # its low of 5.80, less a tenth of a percent, is 5.794
-    bars = dict(quiet().bars) | {(at(8), "ELM"): (spike,)}
-    firing = Firing(at(8), "halt_reopen_gap", "book", "ELM")
-
-    def found(stop: int, *, low: float = 5.8, minute: int = 45) -> list[str]:
-        made = dict(bars) | {(at(8), "ELM"): ((*spike[:3], low, *spike[4:]),)}
-        clean, faulted = (
-            replace(
-                quiet(),
-                opens=(OPEN_MS, at(40)),
-                decisions=dict(quiet().decisions) | {(at(minute), "ELM"): Decision(("entry", 600, told, 620, 640), 7)},
-            )
-            for told in (590, stop)
-        )
-        return unexplained(clean, replace(faulted, bars=made), [firing])
-
-    assert found(579) == []
-    assert found(580) == ["decisions ELM"]
-    assert found(579, low=5.7) == ["decisions ELM"]
-    assert found(579, minute=20) == [], "the same session's line"
-
-
-def test_a_fill_of_another_size_that_was_heard_later_is_late() -> None:
-    """The account differs and so the size; the order of a fill and a bar is the machine's pace all the same."""
-    clean = quiet()
-    fills = [each._replace(qty=each.qty - 1) for each in clean.fills]
-    heard = {fills[0]: (at(10),), fills[1]: (at(30),)}
-    late = [t for t in all_traces(clean, replace(clean, fills=fills, heard=heard)) if t.kind == LATE]
-    assert [(t.ts_ms, t.symbol) for t in late] == [(at(30), "ASH")]
-    parted = {**heard, fills[1]._replace(qty=1): (at(31),)}
-    assert all_traces(clean, replace(clean, fills=fills, heard=parted)) == [], "two parts are not one fill later"
 
 
 def test_the_sound_side_s_own_haste_is_no_fault() -> None:
