@@ -44,11 +44,7 @@ def stops_and_starts_again(fault: str, words: str, folder: Path) -> None:
         after = [line for line in calls[fired[0] + 1 :] if re.search(r"pwrite64\(.*= \d", line)]
         assert len(after) <= 2, "nothing is written again in place: " + "\n".join(after[:5])
         newest = kit.question(world, "SELECT ifnull(max(ts_ms), 0) FROM bars")[0][0]
-        ahead = lost.read(world.state / "persist_failed.json")
-        if "the ledger cannot be opened" in said:
-            assert ahead == 0, "its very first transaction failed: nothing was in memory"
-        else:
-            assert ahead >= newest, "a note says how far memory was ahead"
+        assert lost.read(world.state / "persist_failed.json") >= newest, "a note says how far memory was ahead"
         assert kit.stops(world), "what protects stays at the venue"
         world.prefix = ()
         with kit.running(world):
