@@ -106,8 +106,7 @@ class World:
         self.venue.ask("/control/faults", {"clear": "all", "set": dict(faults or {})})
         died = self._live(Crash(kill, nth, self.plant), after_s, ready)
         self.points["before it was ready"] += not self.was_ready
-        if self.was_ready:  # who never was leaves the account as alone as it was before him
-            self.died_ms = self.venue.ask("/control")["now_ms"]
+        self.died_ms = self.venue.ask("/control")["now_ms"]
         self.points[kill if died else "random"] += 1
         if kill and not died:
             self.missed.append(kill)
@@ -240,17 +239,14 @@ class World:
 
 
 def naked(book: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
-    """By symbol the spells (market ms) in which the venue had a position and no order that protects or leaves it.
-
-    Longs only: what sells, leaves.
-    """
+    """By symbol the spells (market ms) in which the venue had a position and no stop for it."""
     found: dict[str, list[tuple[int, int]]] = {}
     for symbol in {execution["symbol"] for execution in book["executions"]}:
         fills = sorted((e["ts_ms"], e["side"] * Decimal(e["qty"])) for e in book["executions"] if e["symbol"] == symbol)
         stops = [
             (order["created_ms"], min((order[name] for name in ENDS if order[name]), default=book["now_ms"]))
             for order in book["orders"]
-            if order["symbol"] == symbol and (order["type"] in ("stop", "stop_limit") or order["side"] < 0)
+            if order["symbol"] == symbol and order["type"] in ("stop", "stop_limit")
         ]
         times = sorted({at for at, _ in fills} | {at for pair in stops for at in pair} | {book["now_ms"]})
         spells: list[tuple[int, int]] = []
