@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.wire_soak.explain import BOOK, HALT, LATE, ORDER, Decision, Fill, Firing, Move, Run, Trace
+from tests.wire_soak.explain import BOOK, HALT, LATE, ORDER
+from tests.wire_soak.rows import Decision, Fill, Firing, Move, Run, Trace
 
 FIELDS = (
     "gates_asked, gates_blocked, signal, skip, exit, setup, phase_before, phase_after, side, flags, level,"
@@ -22,44 +23,46 @@ AFTER_MS = 5_000  # and what follows a fill, named by the close of its bar, half
 WENT_WRONG = ("REJECTED", "EXPIRED", "DENIED", "STALE", "UNKNOWN", "SENDING", "NEW")
 
 
-def read(database: Path, opens: Sequence[int], since_ms: int) -> Run:
-    """Everything behind `since_ms`."""
+def read(database: Path, opens: Sequence[int], since_ms: int, until_ms: int = 1 << 62) -> Run:
+    """What happened behind the one time and up to the other; bars from the beginning of history."""
+    span = (since_ms, until_ms)
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as conn:
         names = dict(conn.execute("SELECT symbol_id, symbol FROM instruments"))
         decisions = {
             (ts_ms, names[symbol]): Decision(tuple(what), qty)
             for ts_ms, symbol, qty, *what in conn.execute(
-                f"SELECT ts_ms, symbol_id, qty, {FIELDS} FROM decisions WHERE ts_ms > ?", (since_ms,)
+                f"SELECT ts_ms, symbol_id, qty, {FIELDS} FROM decisions WHERE ts_ms > ? AND ts_ms <= ?", span
             )
         }
         moves = [
             Move(ts_ms, names[symbol], *rest)
             for ts_ms, symbol, *rest in conn.execute(
                 "SELECT ts_ms, symbol_id, before, after, cause, qty FROM transitions"
-                " WHERE ts_ms > ? AND symbol_id >= 0 ORDER BY seq, n",
-                (since_ms,),
+                " WHERE ts_ms > ? AND ts_ms <= ? AND symbol_id >= 0 ORDER BY seq, n",
+                span,
             )
         ]
-        fills, heard = _fills(conn, names, since_ms)
+        fills, heard = _fills(conn, names, span)
         bars: dict[tuple[int, str], tuple[Any, ...]] = defaultdict(tuple)
         for ts_ms, symbol, *row in conn.execute(
-            "SELECT ts_ms, symbol_id, flags, open, high, low, close, volume FROM bars WHERE ts_ms > ? ORDER BY seq",
-            (since_ms,),
+            "SELECT ts_ms, symbol_id, flags, open, high, low, close, volume FROM bars WHERE ts_ms <= ? ORDER BY seq",
+            (until_ms,),
         ):
             bars[ts_ms, names[symbol]] += (tuple(row),)
-        traces = _traces(conn, names, since_ms) + _overtaken(heard, sorted({ts_ms for ts_ms, _ in bars}))
+        traces = _traces(conn, names, span) + _overtaken(heard, sorted({ts_ms for ts_ms, _ in bars}))
     return Run(decisions, moves, fills, dict(bars), heard, traces, opens)
 
 
 def _fills(
-    conn: sqlite3.Connection, names: Mapping[int, str], since_ms: int
+    conn: sqlite3.Connection, names: Mapping[int, str], span: tuple[int, int]
 ) -> tuple[list[Fill], dict[Fill, tuple[int, ...]]]:
     folded = conn.execute("SELECT seq, ts_ms FROM inputs WHERE kind = 'bars' ORDER BY seq").fetchall()
     seqs = [seq for seq, _ in folded]
     fills, heard = [], defaultdict(tuple)
     for seq, ts_ms, symbol, *rest in conn.execute(
-        "SELECT seq, ts_ms, symbol_id, purpose, reason, side, qty, price_ticks FROM fills WHERE ts_ms > ? ORDER BY seq",
-        (since_ms,),
+        "SELECT seq, ts_ms, symbol_id, purpose, reason, side, qty, price_ticks FROM fills"
+        " WHERE ts_ms > ? AND ts_ms <= ? ORDER BY seq",
+        span,
     ):
         fill = Fill(ts_ms, names[symbol], *rest)
         before = bisect_left(seqs, seq)
@@ -79,13 +82,13 @@ def _overtaken(heard: Mapping[Fill, tuple[int, ...]], times: Sequence[int]) -> l
     return found
 
 
-def _traces(conn: sqlite3.Connection, names: Mapping[int, str], since_ms: int) -> list[Trace]:
+def _traces(conn: sqlite3.Connection, names: Mapping[int, str], span: tuple[int, int]) -> list[Trace]:
     """Orders that went another way than an order goes, halts and adjustments."""
     found = []
     for symbol, state, kind, attempts, note, sent_ms, settled_ms, ts_ms, caused in conn.execute(
         "SELECT x.symbol_id, x.state, x.kind, x.attempts, x.note, x.sent_ms, x.settled_ms, i.ts_ms, i.kind"
-        " FROM outbox x JOIN inputs i ON i.seq = x.created_seq WHERE i.ts_ms > ?",
-        (since_ms,),
+        " FROM outbox x JOIN inputs i ON i.seq = x.created_seq WHERE i.ts_ms > ? AND i.ts_ms <= ?",
+        span,
     ):
         refused = state in WENT_WRONG
         wrong = (note is not None or attempts > 1 or refused) and kind != "cancel"
@@ -99,8 +102,8 @@ def _traces(conn: sqlite3.Connection, names: Mapping[int, str], since_ms: int) -
             found.append(Trace(sent_ms, names[symbol], LATE, what, ts_ms))
     for ts_ms, kind, symbol, body in conn.execute(
         "SELECT ts_ms, kind, ifnull(symbol_id, -1), body FROM inputs WHERE kind IN ('act', 'adjust', 'restate')"
-        " AND ts_ms > ?",
-        (since_ms,),
+        " AND ts_ms > ? AND ts_ms <= ?",
+        span,
     ):
         facts = json.loads(body)
         of = [names[symbol]] if symbol in names else list(names.values())

@@ -3,26 +3,29 @@
 A difference needs a trace in the faulted ledger, of its own symbol and time (a bar that is another one, a word that
 came late, an order that went wrong, a halt), and a firing in the venue's log that can leave such a trace there. From
 then on the symbol is diverged: what differs while its position, its bars of the session or its decisions do not agree
-again is downstream of that fault. Whatever else differs is unexplained.
+again is downstream of that fault. What a former session's bars make (the line of what is held, a stop behind a former
+day's low) is explained where both rows are remade to the tick, each from its own run's bars, and every bar that makes
+the difference has its cause. Whatever else differs is unexplained.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from avwapd.core.codes import BAR_CADENCE, BAR_LATE, BAR_MISSING, BAR_SILENT
+from tests.wire_soak.made import Made, knew_differently
+from tests.wire_soak.rows import EARLY_MS, MINUTE_MS, Decision, Difference, Fill, Firing, Run, Trace, Verdict
+from tests.wire_soak.states import States
 
-MINUTE_MS = 60_000
-QUIET_MS = 6 * MINUTE_MS  # of agreement, after which a symbol is no longer diverged
 NEAR_MS = 10 * MINUTE_MS  # between a trace and what follows from it
-EARLY_MS = MINUTE_MS + MINUTE_MS // 2  # a fault fires in a bar that is named by its close
 BAR, LATE, ORDER, HALT, BOOK = "bar", "late", "order", "halt", "book"
 OWN = "own"  # a trace of the run without faults
+RESIZED = "late, of another size"  # one bar is another because of it, and nothing later
 HURRIED = BAR_LATE | BAR_MISSING | BAR_CADENCE | BAR_SILENT
+REMADE_STOP = "its stop, remade from each run's bars, lies behind a former day's low that another bar made"
+REMADE_LINE = "its line, remade from each run's bars since its anchor, has other bars in it"
 PACE = "(the machine's own pace)"  # a word or an order that came late with no fault near: counted apart
 
 SENT = (ORDER, LATE, HALT)
@@ -38,82 +41,6 @@ REACH_MS = 15 * MINUTE_MS
 SOON_MS = 3 * MINUTE_MS  # what is late is late because of what was just then
 STOPS = ("stop_vanishes", "stop_held", "stop_rejected", "stop_expires")  # seen when the stop should have worked
 FOR_EVER = ("split", "symbol_change", "manual_close", "foreign_order")
-
-
-class Decision(NamedTuple):
-    """One decision's fields but for its sizes, and its size."""
-
-    what: tuple[Any, ...]
-    qty: int
-
-
-class Fill(NamedTuple):
-    ts_ms: int
-    symbol: str
-    purpose: str
-    reason: str
-    side: str
-    qty: int
-    price_ticks: int
-
-
-class Move(NamedTuple):
-    ts_ms: int
-    symbol: str
-    before: str
-    after: str
-    cause: str
-    qty: int
-
-
-class Trace(NamedTuple):
-    """Something in the ledger that no faultless run has, from since_ms to ts_ms. kind: BAR … BOOK."""
-
-    ts_ms: int
-    symbol: str
-    kind: str
-    what: str
-    since_ms: int
-
-
-class Firing(NamedTuple):
-    """One line of the venue's log; symbol "" where it is about all of them."""
-
-    ts_ms: int
-    fault: str
-    where: str
-    symbol: str
-
-
-@dataclass
-class Run:
-    """A ledger's rows. bars: (ts_ms, symbol) -> every row of it; heard: each fill and the newest bar that had been
-    folded when it came; traces: what it says went wrong; opens: sessions' beginnings."""
-
-    decisions: Mapping[tuple[int, str], Decision]
-    moves: Sequence[Move]
-    fills: Sequence[Fill]
-    bars: Mapping[tuple[int, str], tuple[Any, ...]]
-    heard: Mapping[Fill, tuple[int, ...]] = field(default_factory=dict)
-    traces: Sequence[Trace] = ()
-    opens: Sequence[int] = ()
-
-
-class Difference(NamedTuple):
-    ts_ms: int
-    symbol: str
-    table: str
-    clean: Any
-    faulted: Any
-
-
-class Verdict(NamedTuple):
-    """fault: "" where nothing explains it; how: the trace, or what it is downstream of."""
-
-    difference: Difference
-    fault: str
-    how: str
-    downstream: bool = False
 
 
 def differences(clean: Run, faulted: Run) -> list[Difference]:
@@ -138,11 +65,33 @@ def all_traces(clean: Run, faulted: Run) -> list[Trace]:
             own = any(row[0] & HURRIED for row in clean.bars.get(key, ()))
             what = f"bar {faulted.bars.get(key)} instead of {clean.bars.get(key)}"
             found.append(Trace(*key, OWN if own else BAR, what, key[0]))
+    resized = _of_another_size(clean, faulted)
     for fill, slots in faulted.heard.items():
-        if fill in clean.heard and clean.heard[fill] != slots:
-            what = f"a fill was heard after the bars of {slots}, without faults {clean.heard[fill]}"
-            found.append(Trace(fill.ts_ms, fill.symbol, LATE, what, fill.ts_ms))
+        others = clean.heard.get(fill) or resized.get(fill)
+        if others and others != slots:
+            what = f"a fill was heard after the bars of {slots}, without faults {others}"
+            same = fill in clean.heard
+            end_ms = fill.ts_ms if same else max(fill.ts_ms, *slots, *others)
+            found.append(Trace(end_ms, fill.symbol, LATE if same else RESIZED, what, fill.ts_ms))
     return sorted(found)
+
+
+def _of_another_size(clean: Run, faulted: Run) -> dict[Fill, tuple[int, ...]]:
+    """Fills of the faulted run that the faultless one heard in a size that another account makes: when it heard them.
+
+    The same in all else, and one on each side.
+    """
+    sides: list[dict[Fill, list[Fill]]] = []
+    for run in (clean, faulted):
+        sides.append(defaultdict(list))
+        for fill in run.heard:
+            sides[-1][fill._replace(qty=0)].append(fill)
+    found = {}
+    for key, others in sides[1].items():
+        ones = sides[0].get(key, [])
+        if [len(ones), len(others)] == [1, 1] and _about(ones[0].qty, others[0].qty):
+            found[others[0]] = clean.heard[ones[0]]
+    return found
 
 
 class Named(NamedTuple):
@@ -171,11 +120,12 @@ def named(traces: Iterable[Trace], firings: Iterable[Firing]) -> list[Named]:
     found = []
     for trace in traces:
         hinted = {fault for fault, words in HINTS.items() if words in trace.what}
-        can = [firing for firing in by_kind.get(trace.kind, ()) if _can(firing, trace, hinted)]
+        kind = LATE if trace.kind == RESIZED else trace.kind
+        can = [firing for firing in by_kind.get(kind, ()) if _can(firing, trace._replace(kind=kind), hinted)]
         before = [firing for firing in can if firing.ts_ms <= trace.since_ms + EARLY_MS]
         if can:
             found.append(Named(trace, (before[-1] if before else can[0]).fault))
-        elif trace.kind in (LATE, OWN):
+        elif kind in (LATE, OWN):
             found.append(Named(trace, PACE))
     return found
 
@@ -202,16 +152,18 @@ def explain(clean: Run, faulted: Run, firings: Iterable[Firing]) -> list[Verdict
     for symbol, rows in sorted(by_symbol.items()):
         states = States(clean, faulted, symbol)
         fired = [firing for firing in book if firing.symbol == symbol]
-        verdicts += _explain_symbol(rows, reasons[symbol], fired, states)
+        made = Made(clean, faulted, symbol, states.other_bars)
+        verdicts += _explain_symbol(rows, reasons[symbol], fired, states, made)
     return _by_equity(sorted(verdicts, key=lambda each: each.difference[:3]))
 
 
 def _explain_symbol(
-    rows: Sequence[Difference], reasons: Sequence[Named], fired: Sequence[Firing], states: States
+    rows: Sequence[Difference], reasons: Sequence[Named], fired: Sequence[Firing], states: States, made: Made
 ) -> list[Verdict]:
     verdicts = []
     root, last_ms = "", 0
     bars = [reason for reason in reasons if reason.trace.kind == BAR]
+    behind = {reason.trace.ts_ms: reason.fault for reason in reasons if reason.trace.kind in (BAR, OWN)}
     for each in rows:
         direct = _direct(each, reasons, fired, states)
         lasting = bool(root) and not states.agreed(last_ms, each.ts_ms)
@@ -225,6 +177,12 @@ def _explain_symbol(
         elif bar:
             root = bar
             verdicts.append(Verdict(each, root, "another bar is in this session's line", downstream=True))
+        elif stop := _newest(made.behind_stop(each), behind):
+            root = stop
+            verdicts.append(Verdict(each, root, REMADE_STOP, downstream=True))
+        elif alone := _of_itself(each, reasons, made.behind_line(each), behind):
+            verdicts.append(alone)
+            continue  # a verdict on this row: the symbol is not diverged by it
         elif direct is not None or lasting:
             root = PACE
             verdicts.append(Verdict(each, root, direct[1] if direct else "since then", downstream=direct is None))
@@ -235,12 +193,36 @@ def _explain_symbol(
     return verdicts
 
 
+def _of_itself(
+    each: Difference, reasons: Sequence[Named], bars: Sequence[int], behind: Mapping[int, str]
+) -> Verdict | None:
+    """A row that other bars in its line made, or one between the times at which the two runs heard of a fill."""
+    line = _newest(bars, behind)
+    if line:
+        return Verdict(each, line, REMADE_LINE, downstream=True)
+    for reason in reasons:
+        late = reason.trace.kind == RESIZED and reason.trace.since_ms <= each.ts_ms <= reason.trace.ts_ms
+        if late and knew_differently(each):
+            return Verdict(each, reason.fault, f"{LATE}: {reason.trace.what}")
+    return None
+
+
+def _newest(bars: Sequence[int], behind: Mapping[int, str]) -> str:
+    """The fault of the newest of these bars, "" where there is none or one of them has no cause."""
+    if not bars or any(ts_ms not in behind for ts_ms in bars):
+        return ""
+    return next((behind[ts_ms] for ts_ms in sorted(bars, reverse=True) if behind[ts_ms] != PACE), PACE)
+
+
 def _direct(
     each: Difference, reasons: Sequence[Named], fired: Sequence[Firing], states: States
 ) -> tuple[str, str] | None:
     """(fault, trace) of a difference: the newest trace just before it, else what the venue did to an order then."""
     near = [
-        reason for reason in reasons if reason.trace.since_ms - EARLY_MS <= each.ts_ms <= reason.trace.ts_ms + NEAR_MS
+        reason
+        for reason in reasons
+        if reason.trace.kind != RESIZED
+        and reason.trace.since_ms - EARLY_MS <= each.ts_ms <= reason.trace.ts_ms + NEAR_MS
     ]
     if near:
         best = max(near, key=lambda reason: (reason.fault != PACE, reason.trace.since_ms, reason.trace.kind == ORDER))
@@ -273,59 +255,9 @@ def _by_equity(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def _only_sized(one: Decision | None, other: Decision | None) -> bool:
     if one is None or other is None or one.what != other.what:
         return False
-    return abs(one.qty - other.qty) <= 1 + max(one.qty, other.qty) // 50
+    return _about(one.qty, other.qty)
 
 
-def prices(rows: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-    """What the session's line is made of: the last row's numbers, however the bar came."""
-    return rows[-1][1:] if rows else None
-
-
-class States:
-    """Of one symbol in both runs: phase and holding by time, and where their bars differ."""
-
-    def __init__(self, clean: Run, faulted: Run, symbol: str) -> None:
-        self._runs = [_Past(run, symbol) for run in (clean, faulted)]
-        keys = (key for key in clean.bars.keys() | faulted.bars.keys() if key[1] == symbol)
-        self._other_bars = sorted(
-            key[0] for key in keys if prices(clean.bars.get(key)) != prices(faulted.bars.get(key))
-        )
-        self._opens = sorted(clean.opens)
-
-    def agreed(self, after_ms: int, before_ms: int) -> bool:
-        """Whether between a difference and the next one both were alike for long enough: phase, holding, its prices."""
-        if before_ms - after_ms <= QUIET_MS:
-            return False
-        one, other = (past.at(before_ms - 1) for past in self._runs)
-        return bool(one == other)
-
-    def held_since(self, since_ms: int, ts_ms: int) -> bool:
-        """Whether the faulted run has held the same position all the time until just before."""
-        return self._runs[1].held_since(since_ms, ts_ms)
-
-    def other_bar(self, ts_ms: int) -> int:
-        """The newest bar that differs since the session began, 0 where all are the same."""
-        at = bisect_right(self._opens, ts_ms - 1)
-        open_ms = self._opens[at - 1] if at else 0
-        end = bisect_right(self._other_bars, ts_ms)
-        return self._other_bars[end - 1] if end > bisect_right(self._other_bars, open_ms) else 0
-
-
-class _Past:
-    """One run of one symbol: where its machine stood, and the prices at which it would have left."""
-
-    def __init__(self, run: Run, symbol: str) -> None:
-        self._moves = [(move.ts_ms, move.after, move.qty) for move in run.moves if move.symbol == symbol]
-        self._moves.sort(key=lambda row: row[0])
-        self._decisions = sorted((ts_ms, row.what[-3:]) for (ts_ms, of), row in run.decisions.items() if of == symbol)
-
-    def at(self, ts_ms: int) -> tuple[str, int, tuple[Any, ...]]:
-        moved = bisect_right(self._moves, ts_ms, key=lambda row: row[0])
-        decided = bisect_right(self._decisions, ts_ms, key=lambda row: row[0])
-        phase, held = self._moves[moved - 1][1:] if moved else ("FLAT", 0)
-        return phase, held, self._decisions[decided - 1][1] if decided else ()
-
-    def held_since(self, since_ms: int, ts_ms: int) -> bool:
-        """Something was held then, and all the time until just before."""
-        since_ms += EARLY_MS  # a fill is named by its bar's close
-        return self.at(since_ms)[1] != 0 and all(qty for at_ms, _, qty in self._moves if since_ms < at_ms < ts_ms)
+def _about(one: int, other: int) -> bool:
+    """Two sizes of one plan, by accounts that differ a little."""
+    return abs(one - other) <= 1 + max(one, other) // 50

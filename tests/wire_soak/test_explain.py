@@ -5,20 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from avwapd.core.codes import BAR_MISSING
-from tests.wire_soak.explain import (
-    BAR,
-    LATE,
-    MINUTE_MS,
-    ORDER,
-    PACE,
-    Decision,
-    Fill,
-    Firing,
-    Move,
-    Run,
-    Trace,
-    explain,
-)
+from tests.wire_soak.explain import BAR, LATE, ORDER, PACE, explain
+from tests.wire_soak.rows import MINUTE_MS, Decision, Fill, Firing, Move, Run, Trace
 
 OPEN_MS = 1_000 * MINUTE_MS
 SYMBOLS = ("ASH", "ELM")
