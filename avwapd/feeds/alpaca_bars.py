@@ -31,6 +31,8 @@ log = logging.getLogger("avwapd.feed")
 
 AT_ONCE = 200  # symbols of one request
 STREAMED = "1m"
+PUBLISHED_MS = 1_500  # after its end a minute is there, by the venue's clock
+CLOCK_EVERY_S = 300.0  # the longest that a reading of that clock is believed
 FIELDS = ("o", "h", "l", "c", "v")
 UNITS = {"m": "Min", "h": "Hour", "d": "Day"}
 Bar = tuple[int, int, float, float, float, float, float]
@@ -79,6 +81,7 @@ class AlpacaBars(AlpacaFacts):
         self._scope: anyio.CancelScope | None = None
         self._put: Put | None = None
         self._starts: dict[str, int] = {}
+        self._over_ms, self._read_at = 0, 0.0
 
     # ------------------------------------------------------------------------------------------------- history
 
@@ -106,6 +109,17 @@ class AlpacaBars(AlpacaFacts):
         else:
             await together([partial(ask, names) for names in chunks])
         return rows_of([row for part in parts for row in part])
+
+    async def over_ms(self, ts_ms: int) -> int:
+        """As BarSource has it, also where the stream brought a bar of that time.
+
+        A longer bar that is asked for before its last minute is there lacks that minute.
+        """
+        if self._over_ms < ts_ms or self._clock.monotonic() - self._read_at > CLOCK_EVERY_S:
+            begun = self._clock.monotonic()
+            self._over_ms = await self.clock_ms() - PUBLISHED_MS
+            self._read_at = begun
+        return self._over_ms
 
     def _request(self, names: list[str], first_ms: int, last_ms: int) -> Callable[[Any], Any]:
         back_ms = 2 * DAY_MS if self._by_day else self._timeframe_ms
@@ -231,6 +245,8 @@ class AlpacaBars(AlpacaFacts):
         symbol = self._index.get(name) if isinstance(name, str) else None
         row = None if symbol is None else self._row(symbol, message)
         if row is not None and self._put is not None:
+            if self._over_ms < row[0] <= self._clock.now_ms():
+                self._over_ms, self._read_at = row[0], self._clock.monotonic()
             self._put(row[0], row[1], row[2], row[3], row[4], row[5], row[6], revised)
 
     def _on_error(self, message: Any) -> None:

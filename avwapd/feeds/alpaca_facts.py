@@ -105,7 +105,15 @@ class AlpacaFacts:
             raise
         return listed([row], "asset")[0]
 
-    # -------------------------------------------------------------------------------------------------- calendar
+    # ----------------------------------------------------------------------------------------- clock and calendar
+
+    async def clock_ms(self) -> int:
+        """What the venue's clock showed: however long the answer took, it is no earlier there now. Raises FeedDoubt."""
+        answer = await self.rest.ask("trading", lambda client: client.get_clock())
+        try:
+            return milliseconds(answer["timestamp"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeedDoubt("alpaca clock: an answer of another shape") from error
 
     async def calendar(self, first: date, last: date) -> list[tuple[int, int, int]]:
         """(yyyymmdd, open_ms, close_ms) of every session the venue knows, first and last included. Raises FeedDoubt."""

@@ -52,6 +52,14 @@ class BarSource(Protocol):
         """
         ...
 
+    async def over_ms(self, ts_ms: int) -> int:
+        """Up to here every interval is over for the source, by its own clock: it is read anew unless it was past ts_ms.
+
+        What `history` says afterwards of later intervals says nothing: neither a bar nor that there was none. Raises
+        FeedDoubt.
+        """
+        ...
+
     async def run(self, put: Put, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stream until canceled; a return or FeedDoubt means that it gave up, and is followed by another `run`."""
         ...

@@ -1,7 +1,8 @@
 """Bars of an exchange through ccxt: candles by REST page by page, at binance also by websocket; instruments.
 
 ccxt names a candle by its start, we by its close. The newest one of an answer is still forming: it is used only once a
-later one stands behind it or the exchange's clock is past its end; in between nobody can tell, which is no silence.
+later one stands behind it or the exchange's clock was past its end before it was asked for. Our own clock proves
+nothing: it may run ahead, and it goes on while an answer is on its way.
 ccxt drops the mark of a closed candle from the stream's events, so it is read before ccxt sees them; a bar without that
 mark is left to REST.
 """
@@ -10,10 +11,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
@@ -35,12 +36,13 @@ from avwapd.remote.terms import plain
 log = logging.getLogger("avwapd.feed")
 
 SURE_MS = 250  # market time behind a candle's end from which it counts as closed without a later one
-SKEW_EVERY_S = 300.0
+SKEW_EVERY_S = 300.0  # also the longest that a reading of the exchange's clock is believed
 AT_ONCE = 4
 SILENT_BARS, SILENT_LEAST_S = 3, 10.0  # a stream without any event for so long is given up
 TICK_SIZE, DECIMAL_PLACES = 4, 2  # ccxt's precisionMode
 MET = (NoAnswer, Shut, Rejected)
 Bar = tuple[int, int, float, float, float, float, float]
+T = TypeVar("T")
 
 
 class CcxtBars:
@@ -82,13 +84,13 @@ class CcxtBars:
         self._opening = anyio.Lock()
         self._skew_ms = 0
         self._skewed_at = 0.0
+        self._over_ms, self._read_at = 0, 0.0
         self._put: Put | None = None
         self._scope: anyio.CancelScope | None = None
         self._up = False
         self._connects = 0
         self._since_ms = clock.now_ms()
         self.row = row_of(access.name)
-        self._sure_ms = SURE_MS + self.row.clock_ms // 2
         self.streamed = kind == "stream" and self.row.candles_stream
 
     async def close(self) -> None:
@@ -121,6 +123,7 @@ class CcxtBars:
         if reach_ms is not None and first_ms < reach_ms:
             raise FeedDoubt(f"{self.row.name} has the last {self.row.candles} candles and no older ones")
         exchange = await self._ready()
+        await self.over_ms(last_ms)
         found: list[Bar] = []
         doubts: list[FeedDoubt] = []
         room = anyio.CapacityLimiter(AT_ONCE)
@@ -140,6 +143,15 @@ class CcxtBars:
             raise doubts[0]
         return rows_of(found)
 
+    async def over_ms(self, ts_ms: int) -> int:
+        """As BarSource has it: `SURE_MS` before what the exchange's clock showed."""
+        exchange = await self._ready()
+        if self._over_ms < ts_ms or self._clock.monotonic() - self._read_at > SKEW_EVERY_S:
+            begun = self._clock.monotonic()
+            self._over_ms = await self._told(exchange.time_ms()) - SURE_MS
+            self._read_at = begun
+        return self._over_ms
+
     async def _candles(
         self, exchange: Exchange, symbol: str, first_ms: int, last_ms: int, limit_s: float | None
     ) -> list[Bar]:
@@ -149,6 +161,7 @@ class CcxtBars:
         found: dict[int, Bar] = {}
         waited = False
         while since_ms <= last_start_ms:
+            over_ms = await self.over_ms(last_ms) if waited else self._over_ms  # as it was before the candles
             raw = await self._ask(
                 exchange,
                 "fetch_ohlcv",
@@ -164,13 +177,12 @@ class CcxtBars:
             starts = [bar[0] - step for bar in page]
             if any(later <= earlier for earlier, later in pairwise(starts)):
                 raise FeedDoubt(f"{self.row.name} candles: not in the order of time")
-            there_ms = self._clock.now_ms() + self._skew_ms
-            unsure_ms = page[-1][0] + self._sure_ms - there_ms if page else 0
-            if 0 < unsure_ms <= self._sure_ms and page[-1][0] <= last_ms:
+            unsure_ms = page[-1][0] - over_ms if page else 0
+            if 0 < unsure_ms <= SURE_MS and page[-1][0] <= last_ms:
                 if waited:
                     raise FeedDoubt(f"{self.row.name} candles: nobody can tell yet whether the newest has closed")
                 waited = True
-                await self._clock.sleep(unsure_ms / 1000 / self._speed)
+                await self._clock.sleep((unsure_ms + self.row.clock_ms - 1) / 1000 / self._speed)
                 continue
             closed = page if unsure_ms <= 0 else page[:-1]
             found |= {bar[0]: bar for bar in closed if first_ms <= bar[0] <= last_ms}
@@ -334,8 +346,12 @@ class CcxtBars:
         return exchange
 
     async def _ask(self, exchange: Exchange, method: str, *args: Any, limit_s: float | None = None) -> Any:
+        return await self._told(exchange.ask(QUESTION, method, *args, limit_s=limit_s))
+
+    async def _told(self, answer: Awaitable[T]) -> T:
+        """Of the network and of ccxt it raises FeedDoubt alone."""
         try:
-            return await exchange.ask(QUESTION, method, *args, limit_s=limit_s)
+            return await answer
         except MET as error:
             self.counts["questions_failed"] += 1
             raise doubt(error) from error

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 import numpy as np
@@ -17,7 +18,17 @@ from anyio.abc import TaskStatus
 
 from avwapd.feeds.bar_source import BarSource, FeedDoubt, Manners, Put, Rows, rows_of
 from avwapd.feeds.check import FROM_FUTURE, check_bars
-from avwapd.feeds.live_barrier import FROZEN, FUTURE_MS, MOST_ASKED, OVERFLOW, TAKEN, Assembly, Barrier, Question
+from avwapd.feeds.live_barrier import (
+    FROZEN,
+    FUTURE_MS,
+    MOST_ASKED,
+    MOST_LAG,
+    OVERFLOW,
+    TAKEN,
+    Assembly,
+    Barrier,
+    Question,
+)
 from avwapd.feeds.live_decided import Revision
 from avwapd.feeds.live_schedule import NEVER, Schedule
 from avwapd.feeds.staleness import Backoff, Watchdog
@@ -28,7 +39,9 @@ FEED = {"fields": {"EVENT": "feed"}}  # what a journal is asked for
 
 LEAD_S = 1.0  # wall time by which a clock that can be set may be behind the market's
 LONGEST_WAIT_S = 1.0  # a clock may be set while we wait
+SOONEST_S = 0.01  # between two looks at a clock that is not there yet
 TRIES = 3  # of one question, within its limit
+T = TypeVar("T")
 
 
 class LiveFeed:
@@ -241,11 +254,16 @@ class LiveFeed:
     async def _ask(self, assembly: Assembly, question: Question) -> None:
         """Put a question to REST within its limit; it ends early where the stream brings what it asks for."""
         rows: Rows | None = None
+        over: Question | None = None
         now = self._clock.monotonic()
         # A bar that was lost before can be had now or never: for that a failure just now is no reason not to ask.
         if now >= self._shut_until and (now >= self._ask_at or question.last_ms <= assembly.closed_ms):
-            with anyio.move_on_after(self._manners.ask_limit_ms / 1000) as self._asking:
-                rows = await self._answer(question)
+            with anyio.CancelScope() as self._asking:
+                over = await self._over(assembly, question)
+            if over is not None:
+                question = over
+                with anyio.move_on_after(self._manners.ask_limit_ms / 1000) as self._asking:
+                    rows = await self._answer(question)
             self._asking = None
             if rows is None and assembly.overtaken:
                 assembly.withdraw()
@@ -259,11 +277,37 @@ class LiveFeed:
         self._tell_revisions(assembly)
         self.counts["questions"] += 1
 
+    async def _over(self, assembly: Assembly, question: Question) -> Question | None:
+        """What of a question is over by the source's clock, which is waited for; None where it does not tell.
+
+        Our clock may run ahead. Asked too early, the source would have the bar as far as it has come, or none.
+        """
+        if question.last_ms <= assembly.closed_ms:
+            return question
+        while True:
+            over_ms: int | None = None
+            with anyio.move_on_after(self._manners.ask_limit_ms / 1000):
+                over_ms = await self._told(partial(self.source.over_ms, question.last_ms))
+            if over_ms is None:
+                return None
+            narrowed = assembly.narrowed(over_ms)
+            if narrowed is not None:
+                return narrowed
+            if self._clock.now_ms() - assembly.head_ms > MOST_LAG * self.schedule.timeframe_ms:
+                return None  # a clock that stands still
+            self.counts["asked_early"] += 1
+            wait_s = (assembly.head_ms - over_ms) / 1000 / self._manners.speed
+            await self._clock.sleep(min(max(wait_s, SOONEST_S), LONGEST_WAIT_S))
+
     async def _answer(self, question: Question) -> Rows | None:
         names = [self.symbols[symbol] for symbol in question.symbols]
+        return await self._told(partial(self.source.history, names, question.first_ms, question.last_ms))
+
+    async def _told(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """What the source says; None where it does not."""
         for attempt in range(TRIES):
             try:
-                return await self.source.history(names, question.first_ms, question.last_ms)
+                return await ask()
             except FeedDoubt as doubt:
                 log.warning("REST has no answer about bars: %s", doubt.reason, extra=FEED)
                 if doubt.retry_s:
@@ -340,6 +384,7 @@ class LiveFeed:
         At most so many at a time: ask again until none is left.
         """
         last_ms = self._clock.now_ms() - self._manners.grace_ms
+        last_ms = min(last_ms, await self.source.over_ms(last_ms))
         step_ms = max(1, MOST_ASKED // max(1, len(self.symbols))) * self.schedule.timeframe_ms
         first_ms = after_ms + 1
         while first_ms <= last_ms:

@@ -232,6 +232,11 @@ class Assembly:
             return []
         return [symbol for symbol, lost in self._failed.items() if lost and barrier.rows[symbol] is not None]
 
+    @property
+    def head_ms(self) -> int:
+        """The interval that is decided next."""
+        return self._head_ms
+
     def wake_ms(self) -> int:
         """The market time at which there is something to do if nothing arrives before; NEVER where none is due."""
         head = self._head_ms
@@ -280,6 +285,19 @@ class Assembly:
     def _ask(self, symbols: Iterable[int], first_ms: int, last_ms: int) -> Question:
         self._tried_ms = self._head_ms
         self._asked = Question(tuple(sorted(symbols)), first_ms, last_ms)
+        return self._asked
+
+    def narrowed(self, over_ms: int) -> Question | None:
+        """The question under way, about intervals up to `over_ms` alone; None where not even the first is."""
+        question, head = self._asked, self._head_ms
+        if question is None or question.last_ms <= over_ms:
+            return question
+        if head > over_ms:
+            return None
+        last = head  # our clock runs ahead: a later interval that it thinks over is asked for when it is
+        while (coming := self._schedule.next(last)) <= over_ms:
+            last = coming
+        self._asked = question._replace(last_ms=last)
         return self._asked
 
     def _newest_due(self, head: int, now_ms: int) -> int:

@@ -241,14 +241,19 @@ class Exchange:
                 raise Unusable(f"{ours} is not traded there now", where, "take it out of [run] symbols")
         return markets
 
+    async def time_ms(self) -> int:
+        """What the exchange's clock showed: however long the answer took, it is no earlier there now."""
+        there = await self.ask(QUESTION, "fetch_time")
+        if not isinstance(there, int) or isinstance(there, bool) or there <= 0:
+            raise NoAnswer("the exchange's clock shows no time")
+        return there
+
     async def skew_ms(self) -> int:
         """The exchange's clock less ours, corrected by half the round trip; signed requests follow it from here on."""
         before, begun = self._clock.now_ms(), self._clock.monotonic()
-        there = await self.ask(QUESTION, "fetch_time")
+        there = await self.time_ms()
         after = self._clock.now_ms()
         assert_prompt(self._clock.monotonic() - begun)
-        if not isinstance(there, int) or isinstance(there, bool) or there <= 0:
-            raise NoAnswer("the exchange's clock shows no time")
         skew = there + (self.row.clock_ms - 1) // 2 - (before + after) // 2
         if self.row.fence == "recv_window":
             self.api.options["timeDifference"] = -skew

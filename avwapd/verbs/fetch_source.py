@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from avwapd.config import Config, ConfigError, is_loopback
 from avwapd.config.kinds import TIMEFRAME_MS
-from avwapd.feeds.live import FeedDoubt
 from avwapd.ports import Clock, ScaledClock, SystemClock
 from avwapd.remote.budget import budget_of
 
@@ -107,14 +106,8 @@ class AlpacaSource:
 
     async def now_ms(self) -> int:
         """The venue's clock."""
-        from avwapd.feeds.alpaca_rest import milliseconds
-
         await self._pace.admitted(1)
-        answer = await self._bars.rest.ask("trading", lambda client: client.get_clock())
-        try:
-            return milliseconds(answer["timestamp"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise FeedDoubt("alpaca clock: an answer of another shape") from error
+        return await self._bars.clock_ms()
 
     async def history(self, symbols: Sequence[str], first_ms: int, last_ms: int) -> NDArray[np.void]:
         await self._pace.admitted(1)

@@ -74,6 +74,9 @@ class Tape:
         keep = [row["symbol"] in wanted and (int(row["ts_ms"]), int(row["symbol"])) not in self.silent for row in rows]
         return np.array(rows[np.array(keep, bool)])
 
+    async def over_ms(self, ts_ms: int) -> int:
+        return self.clock.ms
+
     async def run(self, put: Put, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         self.put = put
         task_status.started()

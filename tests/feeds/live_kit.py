@@ -45,7 +45,8 @@ def addresses(url: str, plan: str = "iex") -> Addresses:
 
 
 def source_of(url: str, made: Market, clock: SystemClock, **options: Any) -> AlpacaBars:
-    return AlpacaBars(addresses(url), KEYS, made.symbols, made.timeframe, clock, draw=Random("draw").random, **options)
+    timeframe = options.pop("timeframe", made.timeframe)
+    return AlpacaBars(addresses(url), KEYS, made.symbols, timeframe, clock, draw=Random("draw").random, **options)
 
 
 @dataclass
@@ -145,6 +146,7 @@ async def table(
                 with anyio.fail_after(10):
                     while not source.facts()["subscribed"]:  # noqa: ASYNC110 - the client has no word for it
                         await anyio.sleep(0.01)
+            await source.over_ms(found.begun_ms)  # as a start does; its library is loaded while the market stands
             venue.sim.market.pause(False)
             try:
                 yield found

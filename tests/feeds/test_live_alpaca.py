@@ -32,7 +32,7 @@ async def test_a_faultless_stream_needs_no_question(tmp_path: Path) -> None:
 
 
 async def test_a_mute_stream_is_noticed_and_filled_by_rest(tmp_path: Path) -> None:
-    async with table(tmp_path, speed=120.0) as found:
+    async with table(tmp_path, speed=40.0) as found:
         await found.bars(3)
         found.faults(mute_stream={"on": "data_stream", "count": 1})
         last = found.got[-1][1].ts_ms
