@@ -2,8 +2,9 @@
 
 A reading that disagrees once may be late news. A difference counts when two readings, some time apart, say the same of
 a symbol about which nothing is under way and nothing was heard: then the venue is right, and the configuration says
-what follows (a human and a quarantine; or the ledger follows; or what is not ours is sold). Nothing leaves before the
-books were compared for the first time.
+what follows (a human and a quarantine; or the ledger follows; or what is not ours is sold). At the first already the
+symbol's orders are looked at: where they say that a trade was taken back, and that is all that differs, it is booked at
+once, before a stop can sell what is not there. Nothing leaves before the books were compared for the first time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ log = logging.getLogger("avwapd.reconcile")
 SLICE_S = 0.25  # how soon news of the venue is noticed
 LEAST_WAIT_S = 0.2  # between two readings that disagree, by the wall
 LEAST_EVERY_S = 1.0
+UNSURE_S = 5.0  # by the wall: so long a second sight of an order may keep a difference from counting
+BUSY_SETTLES = 4  # times settle_s in which the books are read often after a trade was taken back
 SKEW_EVERY_S = 30.0
 STALE_READINGS = 4  # readings missed in a row after which nothing opens
 STALE_LEAST_S = 10.0
@@ -105,6 +108,8 @@ class Reconciler:
         self._waiting = True  # the router is held
         self._reconnects = 0
         self._busts_seen = 0
+        self._unsure = False  # the newest reading had a position that differs, of a symbol with news on its way
+        self._busy_until = 0.0  # a trade was taken back a moment ago: positions may show it late
         self._bell = anyio.Event()
         router.hold("reconcile")
 
@@ -237,7 +242,8 @@ class Reconciler:
         await self._judge(read)
 
     async def _rest(self) -> None:
-        soon = self._waiting or bool(self.differences) or self._skew_at is None
+        busy = self._unsure or self._clock.monotonic() < self._busy_until
+        soon = self._waiting or bool(self.differences) or self._skew_at is None or busy
         until = self._clock.monotonic() + (max(self._settle_s, LEAST_WAIT_S) if soon else self._every_s)
         while (left := until - self._clock.monotonic()) > 0 and not self._bell.is_set() and not await self._news():
             with anyio.move_on_after(min(left, SLICE_S)):
@@ -250,6 +256,8 @@ class Reconciler:
             await self._router.closed(VenueShut(facts.get("why") or "its breaker is open", LEAST_EVERY_S))
         reconnects = int(facts.get("counts", {}).get("reconnects", 0))
         busts = len(self._acts.busts())
+        if busts > self._busts_seen:
+            self._busy_until = self._clock.monotonic() + BUSY_SETTLES * max(self._settle_s, LEAST_WAIT_S)
         news = reconnects != self._reconnects or busts > self._busts_seen
         self._reconnects, self._busts_seen = reconnects, busts
         return news
@@ -304,8 +312,8 @@ class Reconciler:
             self._agreed_ms = self._clock.now_ms()
         if agreed or self.differences:
             await self._note(read, self.differences)
-        unsure = any(each.kind == compare.POSITION and each.symbol in noisy for each in every)
-        if self._waiting and not unsure and blocking <= self._told:
+        self._unsure = any(each.kind == compare.POSITION and each.symbol in noisy for each in every)
+        if self._waiting and not self._unsure and blocking <= self._told:
             self._waiting = False
             self._router.release("reconcile")
             told = {"fields": {"EVENT": "reconcile"}}
@@ -324,9 +332,12 @@ class Reconciler:
         now, before = self._clock.monotonic(), self._since
         self._since = {each: before.get(each, now) for each in found} | dict.fromkeys(kept, now)
         for each in found:
-            agreed = each in before and now - before[each] >= self._settle_s
+            age_s = now - before[each] if each in before else 0.0
+            agreed = each in before and age_s >= self._settle_s and not (age_s < UNSURE_S and self._acts.unsure(each))
+            agreed = agreed or bool(await self._acts.taken_back(each))
             if agreed and not (each in self._told and self._acts.stands(each)) and await self._acts.act(each, read):
                 self._told.add(each)
+        await self._acts.look_back(each for each in found if each not in self._told)
         unclear, self._unclear = self._unclear, noisy | {each.symbol for each in self.differences}
         await self._acts.leave_quarantine(unclear | self._unclear)
 

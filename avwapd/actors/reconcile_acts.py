@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -169,19 +170,57 @@ class Consequences:
                 return True
         return False
 
+    async def look_back(self, found: Iterable[Difference]) -> None:
+        """Ask what became of the orders of symbols whose positions differ: a trade may have been taken back unheard."""
+        look_back = getattr(self._venue, "look_back", None)
+        symbols = sorted({self._terms[each.symbol].symbol for each in found if each.kind == compare.POSITION})
+        if look_back is None or not symbols:
+            return
+        try:
+            await look_back(symbols)
+        except VenueDoubt as doubt:
+            log.warning("the orders of %s cannot be looked at: %s", ", ".join(symbols), doubt)
+
+    def unsure(self, each: Difference) -> bool:
+        """An order of the symbol is to be seen once more before it is known whether a trade was taken back."""
+        ask = getattr(self._venue, "unsure", None)
+        return each.kind == compare.POSITION and ask is not None and bool(ask(self._terms[each.symbol].symbol))
+
+    async def taken_back(self, each: Difference) -> list[Any]:
+        """The trades that the venue took back, where those not booked yet are the whole difference: books and orders,
+        asked apart, say the same.
+        """
+        if each.kind != compare.POSITION:
+            return []
+        term = self._terms[each.symbol]
+        busts = [bust for bust in self.busts() if bust.symbol == term.symbol]
+        if busts:
+            booked = await self._writer.submit(ledger.exec_ids)
+            busts = [bust for bust in busts if not {bust.exec_id, bust.booked_as} & booked]
+        return busts if sum(-bust.side * term.lots(bust.qty) for bust in busts) == each.lots else []
+
     async def _undo_busts(self, each: Difference) -> bool:
         """Trades that the venue took back, where they are the whole difference: each is booked the other way round."""
         term = self._terms[each.symbol]
-        booked = await self._writer.submit(ledger.exec_ids)
-        busts = [bust for bust in self.busts() if bust.symbol == term.symbol and bust.exec_id not in booked]
-        if not busts or sum(-bust.side * term.lots(bust.qty) for bust in busts) != each.lots:
+        busts = await self.taken_back(each)
+        prices = [price for bust in busts if (price := await self._price_of(bust, term)) is not None]
+        if not busts or len(prices) < len(busts):
             return False
-        for bust in busts:
-            what = f"{term.symbol}: the venue took back {bust.qty} at {bust.price} ({bust.cid})"
+        for bust, price in zip(busts, prices, strict=True):
+            what = f"{term.symbol}: the venue took back {bust.qty} at {bust.price or 'its price'} ({bust.cid})"
             await self.alert("critical", f"{what}: the ledger follows")
-            change = -bust.side * term.lots(bust.qty)
-            await self._adjust(Adjustment(each.symbol, change, term.ticks(bust.price), 0, bust.exec_id, what))
+            change, ticks = -bust.side * term.lots(bust.qty), term.ticks(price)
+            between = term.units(price * change * term.lot) - ticks * change  # of an average: what no tick is
+            await self._adjust(Adjustment(each.symbol, change, ticks, between, bust.booked_as, what))
         return True
+
+    async def _price_of(self, bust: Any, term: Terms) -> Decimal | None:
+        """None: unknown. Of an order of an earlier life the ledger knows what its executions came to."""
+        if bust.price:
+            return Decimal(bust.price)
+        order = self._symbols.journal.orders.get(bust.cid)
+        qty, ticks = await self._writer.submit(partial(ledger.filled_for, order=order)) if order else (0, 0)
+        return Decimal(ticks) / qty * term.tick if qty else None
 
     async def _book_sales(self, each: Difference) -> bool:
         """What the kill program sold in our stead, where it is the whole difference: booked once, the symbol halted."""

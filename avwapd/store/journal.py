@@ -347,8 +347,13 @@ class Journal:
         if kind == codes.CANCEL_REFUSED:
             asked = self.canceling.pop((symbol, intent), 0)
             return [Move(symbol, asked, "REJECTED")] if asked else []
+        if kind == codes.FILLED and not fields["final"]:
+            return [Move(symbol, intent, "PARTIAL", filled, venue_id)]
         if kind == codes.FILLED:
-            return [Move(symbol, intent, "FILLED" if fields["final"] else "PARTIAL", filled, venue_id)]
+            # A cancel that a fill was faster than is answered by it; no venue need say so.
+            asked = self.canceling.pop((symbol, intent), 0)
+            answered = [Move(symbol, asked, "REJECTED")] if asked else []
+            return [Move(symbol, intent, "FILLED", filled, venue_id), *answered]
         if "state" in fields:
             return [Move(symbol, intent, fields["state"], note=fields["reason"])]
         state = "ACKED" if kind == codes.REPLACED else codes.REPORTS[kind].upper()

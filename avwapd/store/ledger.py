@@ -374,6 +374,12 @@ def exec_ids(conn: Connection) -> set[str]:
     return {str(exec_id) for (exec_id,) in conn.execute(SQL["exec_ids"]).fetchall()}
 
 
+def filled_for(conn: Connection, order: tuple[int, int]) -> tuple[int, int]:
+    """What the executions of an order (symbol, intent) came to: lots, and lots times ticks."""
+    qty, ticks = conn.execute(SQL["filled_for"], order).fetchone()
+    return int(qty), int(ticks)
+
+
 @dataclass(frozen=True, slots=True)
 class VenueBooks:
     """The account as the venue had it; cash and equity: decimal text, holdings: decimal text by symbol."""

@@ -300,6 +300,9 @@ SELECT exec_id FROM fills
 UNION
 SELECT json_extract(body, '$.exec_id') FROM inputs WHERE kind = 'report' AND json_extract(body, '$.exec_id') <> '';
 
+-- name: filled_for
+SELECT ifnull(sum(qty), 0), ifnull(sum(qty * price_ticks), 0) FROM fills WHERE symbol_id = ? AND intent = ?;
+
 -- ---------------------------------------------------------------------------------------- asked by people
 
 -- name: ask_positions

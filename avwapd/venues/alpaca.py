@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from avwapd.remote.credentials import Credentials, load
 from avwapd.remote.line import Line
 from avwapd.remote.terms import Terms
 from avwapd.venues import alpaca_words as words
-from avwapd.venues.alpaca_ear import Bust, Ear
+from avwapd.venues.alpaca_busts import Bust
+from avwapd.venues.alpaca_ear import Ear
 from avwapd.venues.alpaca_reads import Reads
 from avwapd.venues.alpaca_watch import Watch
 from avwapd.venues.alpaca_words import Misshapen
@@ -124,6 +125,14 @@ class AlpacaVenue:
     def on_bust(self, told: Callable[[Bust], None]) -> None:
         self._ear.on_bust = told
 
+    async def look_back(self, symbols: Sequence[str]) -> None:
+        """Ask for the newest orders of these symbols, also those that are over: a trade taken back shows there."""
+        await self.watch.look_back([self._terms[symbol].wire for symbol in symbols])
+
+    def unsure(self, symbol: str) -> bool:
+        """Of an order of the symbol one sight says that a trade was taken back; a second one has to agree."""
+        return self._ear.unsure_about(symbol)
+
     # ------------------------------------------------------------------------------------------------ sending
 
     def admit(self, kind: str, purpose: str) -> float:
@@ -183,6 +192,8 @@ class AlpacaVenue:
             # Most likely it is over: its last word is asked for.
             self.counts["cancels_refused"] += 1
             self._ear.hearing.cancel_refused(request.ref_cid, self._clock.now_ms())
+        else:
+            self._ear.hearing.cancel_taken(request.ref_cid)
         self.watch.look(request.ref_cid)
 
     async def _missing(self, request: Request, no: Rejected) -> None:
@@ -268,7 +279,7 @@ class AlpacaVenue:
     # ------------------------------------------------------------------------------------------------ running
 
     def begin(
-        self, cursor: int, known: Sequence[KnownOrder], booked: Container[str], heard: Callable[[], None]
+        self, cursor: int, known: Sequence[KnownOrder], booked: Collection[str], heard: Callable[[], None]
     ) -> None:
         self._ear.begin(cursor, known, booked, heard)
 

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from avwapd.ports import Clock
 from avwapd.remote.terms import Terms
 from avwapd.venues import alpaca_words as words
+from avwapd.venues.alpaca_busts import BOOKED, Bust, Busts
 from avwapd.venues.alpaca_words import Fill, Misshapen, Seen
-from avwapd.venues.hearing import Hearing
+from avwapd.venues.hearing import Heard, Hearing
 from avwapd.venues.port import KnownOrder
 
 log = logging.getLogger("avwapd.venues.alpaca")
 
 STRANGERS = 100_000  # ids of orders that are not ours, remembered so that they are asked about once
-
-
-@dataclass(frozen=True, slots=True)
-class Bust:
-    """An execution that the venue took back. side: of the order; qty and price as decimal text."""
-
-    exec_id: str
-    cid: str
-    symbol: str
-    side: int
-    qty: str
-    price: str
-    ts_ms: int
 
 
 class Ear:
@@ -59,16 +46,17 @@ class Ear:
         self._told = 0  # number of the newest word that was rung for
         self._ids: dict[str, str] = {}  # venue id by ours
         self._cids: dict[str, str] = {}  # ours by venue id, "" for a stranger's
-        self._busted: set[str] = set()
+        self._back = Busts(clock)
 
     def begin(
-        self, cursor: int, known: Sequence[KnownOrder], booked: Container[str], heard: Callable[[], None]
+        self, cursor: int, known: Sequence[KnownOrder], booked: Collection[str], heard: Callable[[], None]
     ) -> None:
         self.hearing = Hearing(cursor, self._terms, known, booked)
         self._told = cursor
         self._ids = {order.cid: order.venue_id for order in known if order.venue_id}
         self._cids = {venue_id: cid for cid, venue_id in self._ids.items()}
         self._heard = heard
+        self._back.begin(booked)
 
     def ring(self) -> None:
         """Tell that there are words, if there are new ones."""
@@ -83,6 +71,15 @@ class Ear:
     def cid_of(self, venue_id: str) -> str | None:
         """Our id of an order; "" for a stranger's, None where nobody has asked yet."""
         return self._cids.get(venue_id)
+
+    def unsure(self, cid: str) -> bool:
+        """Whether the order has to be asked about again: executions are missing, or one may have been taken back."""
+        return cid in self.hearing.behind or cid in self._back.unsure
+
+    def unsure_about(self, symbol: str) -> bool:
+        """Whether a trade in the symbol may have been taken back."""
+        orders = map(self.hearing.order, self._back.unsure)
+        return any(order is not None and order.symbol == symbol for order in orders)
 
     # ---------------------------------------------------------------------------------------------- an order
 
@@ -107,8 +104,15 @@ class Ear:
             self._observe_end(order)
         elif order.status not in words.STATES:
             self.counts["unknown_statuses"] += 1
-        if order.cid in hearing.behind:
+        self._observe_busts(order, known)
+        if self.unsure(order.cid):
             self._look(order.cid)
+
+    def _observe_busts(self, order: Seen, known: Heard) -> None:
+        bust = self._back.seen(order, known.filled, known.symbol, self._terms[known.symbol].lot)
+        if bust is not None:
+            self.counts["busts_by_rest"] += 1
+            self._tell(bust)
 
     def _observe_end(self, order: Seen) -> None:
         kind = order.status
@@ -121,7 +125,11 @@ class Ear:
         self.hearing.final(order.cid, kind, order.ended_ms, cum_qty=order.filled)
 
     def executed(self, cid: str, fill: Fill) -> None:
+        order = self.hearing.order(cid)
+        before = order.filled if order is not None else Decimal(0)
         self.hearing.executed(cid, fill.exec_id, fill.ts_ms, qty=fill.qty, price=fill.price)
+        if order is not None and order.filled != before:
+            self._back.counted(cid, fill, before)
 
     # ---------------------------------------------------------------------------------------------- an update
 
@@ -166,13 +174,16 @@ class Ear:
         name = name or words.execution_id(order.id, order.filled)
         if symbol is None:
             raise Misshapen(f"a trade taken back of {order.wire}")
-        if name in self._busted:
-            return
         qty, price = words.positive(data, "qty"), words.positive(data, "price")
         ts_ms = words.moment(data, "timestamp", "at")
-        self._busted.add(name)
+        if self._back.named(name, order.cid, qty, price):
+            self._tell(Bust(f"{BOOKED}{name}", order.cid, symbol, order.side, str(qty), str(price), ts_ms))
+        known = self.hearing.order(order.cid)
+        if known is not None:
+            self._observe_busts(order, known)  # another one, whose message was lost
+
+    def _tell(self, bust: Bust) -> None:
         self.counts["busts"] += 1
-        bust = Bust(f"bust:{name}", order.cid, symbol, order.side, str(qty), str(price), ts_ms)
-        log.error("%s: the venue took a trade back: %s at %s (%s)", symbol, qty, price, order.cid)
+        log.error("%s: the venue took a trade back: %s at %s (%s)", bust.symbol, bust.qty, bust.price, bust.cid)
         self.busts.append(bust)
         self.on_bust(bust)

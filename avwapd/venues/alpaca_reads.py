@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +66,15 @@ class Reads:
         order: Seen = self._shaped(words.seen, answer)
         return order
 
-    async def orders(self, status: str) -> list[Seen]:
-        """Ours among the newest 500 of `open` or `all`; the strangers' shapes do not matter."""
-        rows = await self._open_rows(status)
+    async def orders(self, status: str, wires: Sequence[str] = ()) -> list[Seen]:
+        """Ours among the newest 500 of `open` or `all`; the strangers' shapes do not matter. wires: of these alone."""
+        rows = await self._open_rows(status, wires)
         return [self._shaped(words.seen, row) for row in rows if self._ours(_cid(row))]
 
-    async def _open_rows(self, status: str) -> list[Any]:
+    async def _open_rows(self, status: str, wires: Sequence[str] = ()) -> list[Any]:
         query = {"status": status, "limit": ORDERS_AT_ONCE, "direction": "desc", "nested": "false"}
+        if wires:
+            query["symbols"] = ",".join(wires)
         rows: list[Any] = self._shaped(partial(words.listing, what="orders"), await self._told("/orders", query))
         if status == "open" and len(rows) >= ORDERS_AT_ONCE:
             raise VenueDoubt(f"{len(rows)} open orders: more than one answer holds")

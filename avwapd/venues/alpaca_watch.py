@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ class Watch:
         self._stream: Any = None
         self._up_at = 0.0
         self._checked_ms = 0  # market time at which the last whole recheck began
+        self._missed = 0  # connects since the last recheck: what was said before each of them is asked for
         self._silent = 0  # times in a row that only REST had news
         self._renew = False  # the stream is mute
         self._looks: dict[str, Look] = {}
@@ -89,6 +90,12 @@ class Watch:
             self.ear.observe(successor)
             self.ear.observe(order)
 
+    async def look_back(self, wires: Sequence[str]) -> None:
+        """The newest orders of these (none: of all), their news taken in. Raises VenueDoubt."""
+        for order in await self._reads.orders("all", wires):
+            self.ear.observe(order)
+        self.ear.ring()
+
     async def recheck(self) -> None:
         """Raises VenueDoubt where something of it could not be asked; what was heard by then counts."""
         async with self._checking:
@@ -104,6 +111,7 @@ class Watch:
         hearing = self.ear.hearing
         began_ms = self._clock.now_ms()
         first = self._checked_ms == 0
+        missed = self._missed
         found = await self._reads.orders("all" if first else "open")
         for order in found:
             self.ear.observe(order)
@@ -114,7 +122,10 @@ class Watch:
         since_ms = [order.submitted_ms - 1_000 for order in found if order.cid in hearing.behind]
         since_ms.append(began_ms - AT_START_MS if first else self._checked_ms - OVERLAP_MS)
         await self._executions(min(since_ms))
+        if missed and not first:  # what was not told may be about orders that are over: a trade taken back
+            await self.look_back(())
         self._checked_ms = began_ms
+        self._missed -= missed
         for cid in list(hearing.behind):
             self.look(cid)
 
@@ -163,6 +174,7 @@ class Watch:
         self.is_up = True
         self._up_at = self._clock.monotonic()
         self.since_ms = self._clock.now_ms()
+        self._missed += 1
         self._want_recheck()
 
     def _stream_down(self) -> None:
@@ -231,7 +243,7 @@ class Watch:
     async def _look_due(self, cid: str, look: Look) -> None:
         hearing = self.ear.hearing
         order = hearing.order(cid)
-        if order is None or (order.over and cid not in hearing.behind) or look.tries >= len(LOOK_S):
+        if order is None or (order.over and not self.ear.unsure(cid)) or look.tries >= len(LOOK_S):
             self._looks.pop(cid, None)
             return
         look.tries += 1

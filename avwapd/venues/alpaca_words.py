@@ -70,7 +70,10 @@ class Misshapen(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An order as one answer or event shows it. qty and filled in units of the asset; prices 0 where there are none."""
+    """An order as one answer or event shows it. qty and filled in units of the asset; prices 0 where there are none.
+
+    average: of its fills; updated_ms: when the venue last changed it.
+    """
 
     id: str
     cid: str
@@ -79,10 +82,12 @@ class Seen:
     type: str
     qty: Decimal
     filled: Decimal
+    average: Decimal | None
     limit: Decimal
     stop: Decimal
     status: str
     submitted_ms: int
+    updated_ms: int
     ended_ms: int
     replaces: str
     replaced_by: str
@@ -111,10 +116,12 @@ def seen(value: Any) -> Seen:
         type=text(row, "type"),
         qty=number(row, "qty", missing=Decimal(0)),
         filled=number(row, "filled_qty"),
+        average=number(row, "filled_avg_price", missing=Decimal(0)) or None,
         limit=number(row, "limit_price", missing=Decimal(0)),
         stop=number(row, "stop_price", missing=Decimal(0)),
         status=status,
         submitted_ms=moment(row, "submitted_at", "created_at"),
+        updated_ms=moment(row, "updated_at", "submitted_at", "created_at"),
         ended_ms=moment(
             row,
             f"{'failed' if status == 'rejected' else status}_at",

@@ -43,7 +43,8 @@ class Heard:
     venue_id: str = ""
     taken: bool = False  # an acked or replaced word was given
     over: bool = False  # a last word was given
-    asked: bool = False  # its cancel was sent and not answered yet
+    asked: bool = False  # its cancel was sent, and neither its end nor a refusal was heard since
+    cancel_taken: bool = False  # the venue said of that cancel that it will see to it
     final: Final | None = None  # heard, and held back until every fill before it was heard
     cum_qty: Decimal = ZERO  # the most that the venue says is filled
 
@@ -100,7 +101,8 @@ class Hearing:
         """A request is about to leave. A cancel makes no order; the order's end answers it, or that it was refused."""
         if request.kind == "cancel":
             if request.ref_cid in self._orders:
-                self._orders[request.ref_cid].asked = True
+                order = self._orders[request.ref_cid]
+                order.asked, order.cancel_taken = True, False
         elif request.cid not in self._orders:
             self._orders[request.cid] = Heard(
                 request.cid, request.symbol, request.side, request.qty, ZERO, ref_cid=request.ref_cid
@@ -164,8 +166,10 @@ class Hearing:
                 fee_units=units - order.side * ticks * lots,
                 fee_lots=fee_lots,
             )
-            if whole and order.asked:
+            if whole and order.asked and not order.cancel_taken:
                 self.cancel_refused(cid, ts_ms)  # the fill was faster, and no venue says so in words
+            elif whole:
+                order.asked = False  # a cancel that was taken has not been refused: the fill is its answer
         self._finish(order)
 
     def progress(self, cid: str, cum_qty: Decimal) -> None:
@@ -189,6 +193,12 @@ class Hearing:
         if order.final is None:
             order.final = Final(kind, ts_ms, cum_qty)
         self._finish(order)
+
+    def cancel_taken(self, cid: str) -> None:
+        """The venue has taken a cancel of `cid`; what comes of it the order's end tells."""
+        order = self._order(cid)
+        if order is not None:
+            order.cancel_taken = order.asked
 
     def cancel_refused(self, cid: str, ts_ms: int) -> None:
         """A cancel of `cid` was refused. Of an order that is over that is news to the cancel alone."""

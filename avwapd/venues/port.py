@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -187,7 +187,7 @@ class RemoteVenue(Venue, Protocol):
     can_look_up: bool  # False: orders cannot be found by our id; one in doubt halts its symbol
 
     def begin(
-        self, cursor: int, known: Sequence[KnownOrder], booked: Container[str], heard: Callable[[], None]
+        self, cursor: int, known: Sequence[KnownOrder], booked: Collection[str], heard: Callable[[], None]
     ) -> None:
         """Before `run`: number words from cursor + 1; call `heard` whenever there are new ones.
 

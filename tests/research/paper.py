@@ -151,9 +151,11 @@ class Live:
         if effect.purpose == 1 and effect.kind == 1 and self._killed(symbol, effect.ts_ms):
             self.take(self.journal.refused(effect.cid, "rejected", "DENIED", "the kill switch is on"))
             return
-        ledger.mark_sending(self.conn, effect.symbol_id, effect.intent, 1)
         row = ledger.request(self.conn, effect.symbol_id, effect.intent)
         assert row is not None
+        if row.kind == "cancel" and row.state == "STALE":
+            return  # its order ended before it left, as the router has it
+        ledger.mark_sending(self.conn, effect.symbol_id, effect.intent, 1)
         self.venue.take(as_request(row))
 
     def close(self) -> None:

@@ -353,6 +353,22 @@ async def test_a_trade_taken_back_is_told_and_is_no_word(tmp_path: Path) -> None
         assert len(await at.venue.words(0)) == 2
 
 
+async def test_a_trade_taken_back_while_the_stream_was_away(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        told: list[Any] = []
+        at.venue.on_bust = told.append
+        price = await bought(at)
+        await at.words(2)
+        at.bar()
+        [execution] = at.truth.executions()
+        at.faults.set("drop_stream", {"on": "stream", "count": 1})
+        at.truth.bust(execution.id)  # cut instead of told; the order is over: no list of open ones has it
+        await at.until(lambda: told)
+        await at.venue.look_back([SYMBOL])
+        assert [(bust.cid, bust.qty, bust.side) for bust in told] == [("av-entry", "10", 1)]
+        assert at.terms[SYMBOL].ticks(told[0].price) == price
+
+
 async def test_an_eventually_consistent_venue(tmp_path: Path) -> None:
     async with desk(tmp_path, profile="slow") as at:
         await at.venue.send(entry(qty=10))

@@ -154,6 +154,28 @@ def test_a_refused_cancel_is_said_each_time() -> None:
     assert [kind for kind, *_ in told(found)][3:] == ["canceled"]
 
 
+def test_a_cancel_that_was_taken_is_not_refused_by_the_fill_that_ends_the_order() -> None:
+    found = hearing(request())
+    found.acked("a", "v1", 1)
+    found.sent(request("c", kind="cancel", ref_cid="a"))
+    found.cancel_taken("a")
+    fill(found, "x1", "10")
+    found.final("a", "canceled", 4, cum_qty=Decimal(10))
+    found.cancel_refused("a", 5)
+    assert [kind for kind, *_ in told(found)] == ["acked", "filled"]
+
+
+def test_a_cancel_that_was_taken_may_be_refused_while_the_order_works() -> None:
+    found = hearing(request())
+    found.acked("a", "v1", 1)
+    found.sent(request("c", kind="cancel", ref_cid="a"))
+    found.cancel_taken("a")
+    found.cancel_refused("a", 2)
+    found.sent(request("d", kind="cancel", ref_cid="a"))
+    fill(found, "x1", "10")  # nobody has taken this one
+    assert [kind for kind, *_ in told(found)] == ["acked", "cancel_refused", "filled", "cancel_refused"]
+
+
 def test_a_stranger_is_counted_and_says_nothing() -> None:
     found = hearing()
     found.acked("z", "v9", 1)

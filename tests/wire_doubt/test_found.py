@@ -68,6 +68,19 @@ async def test_an_order_that_ends_before_its_cancel_leaves(tmp_path: Path) -> No
         await there.sound()
 
 
+async def test_a_cancel_that_was_taken_and_came_too_late_is_answered_by_the_fill(tmp_path: Path) -> None:
+    async with bench(tmp_path) as there:
+        await first_entry(there)
+        there.fault("cancel_races_fill", count=1)
+        there.fault("dropped_events", on="stream")  # so that the fill is heard after the cancel's answer
+        await there.act(ACT_FLATTEN)
+        await there.quiet()
+        assert there.sim.faults.fired["cancel_races_fill"] == 1
+        assert await there.rows(f"{CANCELS} ORDER BY id LIMIT 1") == [("REJECTED", 1)]
+        assert await there.rows("SELECT 1 FROM inputs WHERE kind = 'report' AND body LIKE '%cancel_refused%'") == []
+        await there.sound()
+
+
 async def test_a_fill_of_an_order_that_nobody_remembers(tmp_path: Path) -> None:
     """Rejected, followed by another order, and filled all the same: booked as what it was, and a human is called."""
     async with bench(tmp_path) as there:

@@ -235,10 +235,11 @@ def busts_unheard() -> None:
     """A trade that is taken back is not noticed."""
     from avwapd.venues.alpaca_ear import Ear
 
-    def deaf(self: Any, data: Any, order: Any) -> None:
+    def deaf(self: Any, *heard: Any) -> None:
         return None
 
     Ear._take_bust = deaf  # type: ignore[method-assign]
+    Ear._observe_busts = deaf  # type: ignore[method-assign]
 
 
 def cancel_is_canceled() -> None:
