@@ -50,7 +50,7 @@ from avwapd.runs import instrument_rows, plain_rules, run_id, run_row
 from avwapd.settings import CEILING_ORDERS_MINUTE
 from avwapd.store import InstrumentsChanged, ledger, notes
 from avwapd.store import mark as marks
-from avwapd.store.database import beginning
+from avwapd.store.database import DiskRefused, beginning
 from avwapd.store.gates import Outer, gates_now
 from avwapd.store.journal import ALL, Act, Journal, Names
 from avwapd.store.rows import Request, StepRows
@@ -129,7 +129,7 @@ class Daemon:
         """Start in order, run, end in order. Raises what ended it."""
         database: Database = await self._doors.open_database()
         try:
-            pending = await database.run(beginning(self._load))
+            pending = await self._loaded(database)
             venue: EmbeddedVenue = await self._doors.open_venue(self.setup)
             try:
                 async with anyio.create_task_group() as outer:
@@ -142,12 +142,25 @@ class Daemon:
                     self.writer.close()
             finally:
                 if self.writer.failed:
-                    self._doors.note_lost(self.journal.last_ms)
+                    self._note_lost()
                 with anyio.CancelScope(shield=True):
                     await venue.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await database.close()
+
+    async def _loaded(self, database: Database) -> list[Request]:
+        """The start's first transaction; where the disk refuses it, a note says how far memory was."""
+        try:
+            return await database.run(beginning(self._load))
+        except DiskRefused:
+            self._note_lost()
+            raise
+
+    def _note_lost(self) -> None:
+        """A commit failed: how far memory was. An earlier process's note stands where this one never came so far."""
+        if self.journal.last_ms > self._doors.lost_ms:
+            self._doors.note_lost(self.journal.last_ms)
 
     async def _run(self, venue: EmbeddedVenue, pending: list[Request]) -> None:
         room = self.config.queues.symbols

@@ -42,6 +42,10 @@ OF_THE_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, s
 Synchronous = Literal["FULL", "NORMAL"]  # NORMAL only for the test that shows what it loses
 
 
+class DiskRefused(StoreError):
+    """The disk does not take what a start writes before anything else; the ledger is as it was."""
+
+
 # ----------------------------------------------------------------------------------------------- identity
 
 
@@ -188,7 +192,7 @@ def open_sync(
 def unopened(error: sqlite3.Error, path: Path) -> StoreError:
     """What SQLite has against a ledger that passed its own check, in words: the disk's trouble or the file's."""
     if getattr(error, "sqlite_errorcode", 0) & PRIMARY in OF_THE_DISK:
-        return StoreError(
+        return DiskRefused(
             f"the ledger cannot be opened ({error})", path, "check the disk and make room, then start again"
         )
     return migrate.damaged(path, str(error))
@@ -197,7 +201,7 @@ def unopened(error: sqlite3.Error, path: Path) -> StoreError:
 def beginning(fn: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:
     """`transact` for the first transaction of a start: nothing is in memory yet that the disk would lack.
 
-    Raises StoreError where the disk refuses it.
+    Raises DiskRefused where the disk does not take it.
     """
 
     def whole(conn: sqlite3.Connection) -> T:

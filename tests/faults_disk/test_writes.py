@@ -66,6 +66,29 @@ def test_whichever_write_fails(fault: str, words: str, tmp_path: Path) -> None:
     stops_and_starts_again(fault, words, tmp_path / "w")
 
 
+def test_a_start_that_the_disk_refuses_leaves_a_note_unless_one_says_more(tmp_path: Path) -> None:
+    """Its first transaction fails: memory was as far as the ledger, or as an earlier process that noted it."""
+    kit.needs_strace()
+    with kit.opened(tmp_path / "w", kit.endless()) as world:
+        note = world.state / "persist_failed.json"
+        with kit.running(world):
+            kit.until(lambda: kit.holds_something(world), world.tail)
+        assert not note.exists()
+        newest = kit.question(world, "SELECT max(ts_ms) FROM bars")[0][0]
+        for until_ms in (newest, newest + 600_000):
+            told, at = world.strace("pwrite64:error=ENOSPC:when=1", file=WAL), len(world.said())
+            process = world.spawn()
+            try:
+                assert process.wait(kit.LIMIT_S) == 1, world.said(at)
+            finally:
+                kit.end(process)
+            assert kit.INJECTED in told.read_text(), "the fault never fired"
+            assert "the ledger cannot be opened" in world.said(at)
+            assert lost.read(note) == until_ms
+            lost.note(note, newest + 600_000)
+        assert kit.question(world, "SELECT max(epoch) FROM instance")[0][0] == 1, "nothing of it is in the ledger"
+
+
 def test_what_a_slow_disk_delays_is_not_sent_late(tmp_path: Path) -> None:
     """Row 18. A second a sync is twenty bars of this market: entries come too late and are dropped, it lives on."""
     kit.needs_strace()
