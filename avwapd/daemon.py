@@ -481,7 +481,10 @@ class Daemon:
         return pending
 
     def _close_epoch(self, conn: Connection) -> None:
-        ledger.end_epoch(conn, self.epoch, self._doors.clock.now_ms())
+        now_ms = self._doors.clock.now_ms()
+        if self.at_venue is not None and self.at_venue.bars.catching_up:
+            notes.cut_short(conn, ts_ms=now_ms)
+        ledger.end_epoch(conn, self.epoch, now_ms)
 
     # ------------------------------------------------------------------------------------------------ facts
 

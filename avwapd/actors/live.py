@@ -81,6 +81,7 @@ class LiveBars:
         self._lost_ms = lost_ms
         self._standing = standing or Standing(symbols)
         self.waiting_for = "start"
+        self.catching_up = False  # late bars went in, and not yet that they were the last ones
         self.feed = feed
         self.patience_s = PATIENCE_S
         self.share: dict[str, float] = {}  # of the consolidated volume, where it is known
@@ -125,18 +126,16 @@ class LiveBars:
             await self._begin()
             await self._judge_share()
             self._router.release()
-            late = False  # a process that stood still finds late bars without a start before them
             while (barrier := await self._next()) is not None:
-                if late and not barrier.late:
+                if self.catching_up and not barrier.late:
                     await self._caught_up()
-                late = barrier.late
+                self.catching_up = barrier.late  # a process that stood still: without a start before them
                 await self._session(barrier.ts_ms)
                 self._mark_outside(barrier.ts_ms, barrier.bars)
                 for bars, note in self._drill.play(barrier.bars):
                     await self._fold(bars, note)
-                if late and not self.feed.behind:
+                if self.catching_up and not self.feed.behind:
                     await self._caught_up()
-                    late = False
                 self._judge_feed()
             self.waiting_for = "end"
             group.cancel_scope.cancel()
@@ -174,6 +173,7 @@ class LiveBars:
         mail = CaughtUp()
         await self._symbols.put(mail)
         await mail.done.wait()
+        self.catching_up = False
 
     # ---------------------------------------------------------------------------------------------------- start
 
@@ -188,7 +188,9 @@ class LiveBars:
             found, answered = await self._missed(BAR_LATE, self.patience_s, lost)
             if answered:
                 caught_ms = max(caught_ms, self.feed.caught_ms)
-            if found:
+            # Another process may have ended between its last late bar and the end of its catch-up.
+            left_open = await self._writer.submit(notes.open_catch_up)
+            if found or left_open:
                 await self._caught_up()
         else:
             since_ms = self.feed.schedule.sessions_back(self._clock.now_ms(), self._warmup_sessions)
@@ -247,6 +249,7 @@ class LiveBars:
                 marked["flags"] |= flag
                 if len(marked):
                     found = True
+                    self.catching_up = bool(flag & BAR_LATE)
                     await self._fold(marked)
         return found, True
 

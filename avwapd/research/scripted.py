@@ -64,15 +64,17 @@ class Event:
 class Script:
     """What a backtest cannot know. Keys are (ts_ms, symbol) for bars and (symbol, intent) for orders.
 
-    flags: marks to set (late, cadence, retry); missing: intervals whose bar could not be had; order: where the barriers
-    were not simply the bars of one ts_ms, all of them in turn as (ts_ms, symbols), a missing bar that came at last a
-    second time; refusals: orders that never reached the venue, and the word about them; unheard: requests the venue
-    never said a word about, in doubt at the end of the record. remote: the venue's words are events, no book is asked;
-    corrected: the values that were decided on, of bars the feed corrected later; too_late: bars that never went in.
+    flags: marks to set (late, cadence, retry); missing: intervals whose bar could not be had, with the marks of those
+    rows; order: where the barriers were not simply the bars of one ts_ms, all of them in turn as (ts_ms, symbols), a
+    missing bar that came at last a second time; refusals: orders that never reached the venue, and the word about them;
+    unheard: requests the venue never said a word about, in doubt at the end of the record. remote: the venue's words
+    are events, no book is asked; corrected: the values that were decided on, of bars the feed corrected later;
+    too_late: bars that never went in; under_way: how many of the late marks are of a catch-up inside which the record
+    says that it ended.
     """
 
     flags: dict[Key, int] = field(default_factory=dict)
-    missing: frozenset[Key] = frozenset()
+    missing: dict[Key, int] = field(default_factory=dict)
     order: tuple[tuple[int, tuple[int, ...]], ...] = ()
     events: tuple[Event, ...] = ()
     refusals: dict[Key, int] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Script:
     remote: bool = False
     corrected: dict[Key, Values] = field(default_factory=dict)
     too_late: frozenset[Key] = frozenset()
+    under_way: int = 0
 
     @property
     def empty(self) -> bool:
@@ -89,10 +92,12 @@ class Script:
     def taken(self) -> dict[str, int]:
         """How many of each kind are in it, the absent left out."""
         kinds = Counter(event.kind for event in self.events)
-        late = sum(1 for flags in self.flags.values() if flags & codes.BAR_LATE)
+        marked = [flags for flags in (*self.flags.values(), *self.missing.values()) if flags]
+        late = sum(1 for flags in marked if flags & codes.BAR_LATE)
         counts = {
-            "late marks": late,
-            "other marks": len(self.flags) - late,
+            "late marks": late - self.under_way,
+            "late marks of a catch-up that has not ended": self.under_way,
+            "other marks": len(marked) - late,
             "failed intervals": len(self.missing),
             "barriers": len(self.order),
             "acts": sum(count for kind, count in kinds.items() if kind >= 0),
@@ -391,7 +396,7 @@ def gathered(rows: Rows, index: dict[Key, int], script: Script) -> Iterator[Rows
         for key in sorted(group):
             if key in script.missing and key not in failed:
                 failed.add(key)
-                found.append(missing_row(key))
+                found.append(missing_row(key, script.missing[key]))
             elif key in index:
                 row = rows[index[key]].copy()
                 if key in script.missing:
@@ -401,10 +406,10 @@ def gathered(rows: Rows, index: dict[Key, int], script: Script) -> Iterator[Rows
             yield np.array(found, BAR)
 
 
-def missing_row(key: Key) -> Any:
+def missing_row(key: Key, marks: int) -> Any:
     """The interval passed and the feed had failed."""
     row = np.zeros(1, BAR)
     for name in PRICES:
         row[name] = np.nan
-    row["ts_ms"], row["symbol"], row["flags"] = *key, BAR_MISSING
+    row["ts_ms"], row["symbol"], row["flags"] = *key, BAR_MISSING | marks
     return row[0]

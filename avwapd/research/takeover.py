@@ -29,6 +29,7 @@ from avwapd.research.scripted import (
     Script,
 )
 from avwapd.settings import limits_in
+from avwapd.store.notes import told_short
 from avwapd.store.watchlist import of_body, records
 
 Orders = Mapping[str, tuple[int, int]]  # order id -> symbol, intent
@@ -41,22 +42,27 @@ def script_of(record: Record, *, embedded: bool, remote: bool = False) -> Script
     remote: at a venue across a network; its words, adjustments and restatements are taken as they came.
     """
     flags: dict[Key, int] = {}
-    missing: set[Key] = set()
+    missing: dict[Key, int] = {}
     after_downtime = record.ask("catch_ups").fetchall()
+    cut_short = told_short(record.conn)
+    under_way = 0
     drilled = {ts_ms for (ts_ms,) in record.ask("drilled")}
     for ts_ms, symbol, found, seq in record.ask("marked_bars"):
         taken = found & BAR_RETRY
         if not embedded:
             taken |= found & BAR_CADENCE
-            # Late are the bars between a start and the end of its catch-up, no others.
-            taken |= found & BAR_LATE if any(begin < seq < end for end, begin in after_downtime) else 0
+            # Late are the bars between a start and the end of its catch-up, or the orderly end inside it; no others.
+            open_ended = bool(cut_short) and seq > cut_short
+            taken |= found & BAR_LATE if open_ended or any(begin < seq < end for end, begin in after_downtime) else 0
+            under_way += bool(open_ended and taken & BAR_LATE)
         if found & BAR_MISSING and (not embedded or ts_ms in drilled):
-            missing.add((ts_ms, symbol))
-        if taken:
+            missing[ts_ms, symbol] = taken  # where the bar comes after all, its own row may be marked otherwise
+        elif taken:
             flags[ts_ms, symbol] = taken
     return Script(
         flags=flags,
-        missing=frozenset(missing),
+        under_way=under_way,
+        missing=missing,
         order=() if embedded and not drilled else order_of(record),
         events=tuple(events_of(record, remote=remote)),
         refusals={} if remote else refusals_of(record),

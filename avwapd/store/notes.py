@@ -10,6 +10,7 @@ from avwapd.store.ledger import SQL
 from avwapd.store.sql import Connection
 
 BOOKS_KEPT_MS = 3 * 86_400_000
+CUT_SHORT = "ended inside a catch-up: the late bars after input {} have no end yet"
 
 
 def beat(conn: Connection, *, ts_ms: int, body: str) -> None:
@@ -33,6 +34,25 @@ def alert(conn: Connection, *, ts_ms: int, level: str, what: str, event: str = "
 def alerted(conn: Connection, *, what: str, since_ms: int = 0) -> bool:
     """Whether these very words were said already (since then)."""
     return conn.execute(SQL["alerted"], (what, since_ms)).fetchone() is not None
+
+
+def open_catch_up(conn: Connection) -> int:
+    """The input after which late bars have no end yet, 0 where there are none such."""
+    row = conn.execute(SQL["open_catch_up"]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def cut_short(conn: Connection, *, ts_ms: int) -> None:
+    """An orderly end inside a catch-up says so, and where it began: marks that nobody spoke of prove nothing."""
+    begun = open_catch_up(conn)
+    if begun:
+        alert(conn, ts_ms=ts_ms, level="info", what=CUT_SHORT.format(begun))
+
+
+def told_short(conn: Connection) -> int:
+    """`open_catch_up` where an orderly end said the same; 0 elsewhere."""
+    begun = open_catch_up(conn)
+    return begun if begun and alerted(conn, what=CUT_SHORT.format(begun)) else 0
 
 
 def revision(

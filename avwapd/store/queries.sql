@@ -227,6 +227,19 @@ INSERT INTO alerts (ts_ms, level, what, notice_id) VALUES (?, ?, ?, ?) RETURNING
 -- name: alerted
 SELECT 1 FROM alerts WHERE what = ?1 AND ts_ms >= ?2 LIMIT 1;
 
+-- The newest input that came in time or ended a catch-up, where late bars follow it.
+-- name: open_catch_up
+SELECT o.seq FROM (
+    SELECT i.seq FROM inputs i
+    WHERE i.kind = 'caught_up' OR (i.kind = 'bars' AND EXISTS (
+        SELECT 1 FROM bars b WHERE b.ts_ms = i.ts_ms AND b.seq = i.seq AND b.flags & 11 = 0
+    ))
+    ORDER BY i.seq DESC LIMIT 1
+) o
+WHERE EXISTS (
+    SELECT 1 FROM inputs i JOIN bars b ON b.ts_ms = i.ts_ms AND b.seq = i.seq WHERE i.seq > o.seq AND b.flags & 1
+);
+
 -- name: record_revision
 INSERT INTO revisions (ts_ms, symbol_id, known_ms, kind, open, high, low, close, volume)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
