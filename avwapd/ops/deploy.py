@@ -34,11 +34,14 @@ class Closed(DeployRefused):
 
 @dataclass
 class Deployment:
-    """One deploy or rollback. say: takes each step's line; now: the time for the log, in words."""
+    """One deploy or rollback. say: takes each step's line; now: the time for the log, in words; elapsed_s: a clock that
+    only runs forward.
+    """
 
     host: Host
     say: Callable[[str], None]
     now: Callable[[], str]
+    elapsed_s: Callable[[], float]
     why: str = ""
     ready_s: float = 180.0
     settle_s: float = 5.0
@@ -142,7 +145,7 @@ class Deployment:
     # ------------------------------------------------------------------------------------------------- switch
 
     def _switch(self, new: Release, old: Release | None, tally: Tally | None) -> int:
-        after = After(self.host, self.ready_s, self.settle_s)
+        after = self._after()
         was = self.host.state_of()
         health = after.health(old) if old and was in RUNNING else {"service": was}
         self.entry["health_before"] = health
@@ -165,6 +168,9 @@ class Deployment:
         for problem in problems:
             self.say(f"failed: {problem}")
         return self._return(new, old, tally)
+
+    def _after(self) -> After:
+        return After(self.host, self.ready_s, self.settle_s, self.say, self.elapsed_s)
 
     def _turn(self, to: Release, back: Release | None) -> None:
         if back is not None:
@@ -197,7 +203,7 @@ class Deployment:
             except DeployRefused as refused:
                 self._close(f"failed, stopped: {refused.what}", 1)
                 raise
-        after = After(self.host, self.ready_s, self.settle_s)
+        after = self._after()
         ill = {"check": self.entry["health_before"].get("check", 0)}
         problems, self.entry["health_rolled_back"] = after.restarted(old, ill)
         for problem in problems:
@@ -241,7 +247,7 @@ class Deployment:
         self.restore(current, Path(backup["backup"]))
         problems: list[str] = []
         if was in RUNNING:
-            after = After(self.host, self.ready_s, self.settle_s)
+            after = self._after()
             problems, self.entry["health_after"] = after.restarted(to, {})
         self.entry["problems"] = problems
         return self._close("failed" if problems else "ok, ledger restored", 1 if problems else 0)

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", help="a line for the log")
     parser.add_argument("--now", action="store_true", help="although the market is open")
     parser.add_argument("--quick", action="store_true", help="without `check --mode self` before")
-    parser.add_argument("--ready-s", type=float, default=180.0, help="until it must be ready (default: %(default)s)")
+    limit = "until it must be ready, and after it without doubts (default: %(default)s)"
+    parser.add_argument("--ready-s", type=float, default=180.0, help=limit)
     parser.add_argument("--settle-s", type=float, default=5.0, help="how long it must stay up (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; change nothing")
     parser.add_argument("--back", action="store_true", help="to the release before this one")
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         Host.read(args.prefix),
         lambda line: print(line, flush=True),
         lambda: datetime.now(UTC).isoformat(timespec="seconds"),
+        time.monotonic,
         why=args.why,
         ready_s=args.ready_s,
         settle_s=args.settle_s,

@@ -71,7 +71,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def deployment(desk: Desk, said: list[str], *, dry: bool = False) -> Deployment:
-    return Deployment(desk, said.append, lambda: "now", dry=dry)
+    return Deployment(desk, said.append, lambda: "now", lambda: 0.0, dry=dry)
 
 
 def current(desk: Desk) -> str:
