@@ -138,6 +138,12 @@ class SimMarket:
                 self._cap_ms = self._base_ms
                 self._turn()
 
+    def idle(self, ms: int) -> None:
+        """Of a paused market: its clock goes on, at most to the next opening or closing."""
+        ahead_ms = self._base_ms + ms
+        self._set(ahead_ms if self.over else max(self._base_ms, min(ahead_ms, self._due_ms())))
+        self._cap_ms = self._base_ms
+
     def set_speed(self, speed: float) -> None:
         self._set(self.now_ms())
         self.speed = speed

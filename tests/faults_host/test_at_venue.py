@@ -18,7 +18,7 @@ from avwapd.store.audit import audit
 from avwapd.venues.port import VenueDoubt
 from tests.actors_router.bench import MarketTime
 from tests.gates import living
-from tests.gates.living import Life, life, venue
+from tests.gates.living import PUBLISHED_MS, Life, life, venue
 from tests.remote.raw import http, raw
 from tests.venues.ccxt_kit import desk
 
@@ -202,6 +202,7 @@ async def next_bar(there: Life) -> None:
     """Decided, whatever becomes of its orders."""
     market = there.there.sim.market
     market.half(2)
+    market.idle(PUBLISHED_MS)
     ts_ms = int(market.bar_rows(market._next - 1)[0]["ts_ms"])
     there.daemon.bars.feed._event.set()  # type: ignore[union-attr]
     await there.until(lambda: there.daemon.journal.last_ms >= ts_ms)

@@ -30,6 +30,7 @@ from tests.venue.simulators import Running, running
 
 PLAN = Plan(seed=3, kind="equity", symbols=2, sessions=3, barriers=170)
 LIMIT_S = 20.0
+PUBLISHED_MS = 2_000  # after its end a bar can be asked for
 FEW = {
     "size.risk_fraction": "0.00002",  # orders that fit under the limits of a first day
     "live.allow": "S0,S1",
@@ -67,6 +68,7 @@ class Life:
         market = self.there.sim.market
         for _ in range(count):
             market.half(2)
+            market.idle(PUBLISHED_MS)
             ts_ms = int(market.bar_rows(market._next - 1)[0]["ts_ms"])
             self.daemon.bars.feed._event.set()  # the clock has jumped
             await self.until(lambda ts_ms=ts_ms: self.daemon.journal.last_ms >= ts_ms)
