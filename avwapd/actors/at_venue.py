@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from anyio.abc import TaskGroup
 
 from avwapd.actors.clock import MarketClock
@@ -41,6 +42,22 @@ def resynced(clock: Clock, limit_ms: int) -> Callable[[int], int]:
         return 0 if isinstance(clock, ScaledClock) and abs(measured_ms) > limit_ms else measured_ms
 
     return skew
+
+
+def trading(setup: Setup) -> Callable[[int, int], int | None]:
+    """Symbol and market ms -> when its running session began, None between two; 0 where there is no bell."""
+
+    def opened(symbol: int, at_ms: int) -> int | None:
+        inst = setup.instruments[symbol]
+        if not inst["bell"]:
+            return 0
+        first = int(inst["session_first"])
+        table = setup.sessions[first : first + int(inst["session_count"])]
+        at = int(np.searchsorted(table["close_ms"], at_ms, side="left"))
+        began_ms = int(table["open_ms"][at]) if at < len(table) else 0
+        return began_ms if began_ms <= at_ms else None
+
+    return opened
 
 
 class AtVenue:
@@ -86,7 +103,10 @@ class AtVenue:
             limit_s=config.reconcile.naked_limit_s,
             speed=config.venue.speed,
             alert=partial(self.alert, event="unprotected"),
+            opened=trading(setup),
+            bar_ms=setup.market.timeframe_ms if isinstance(clock, ScaledClock) else 0,
         )
+        symbols.on_folded = self.naked.fold
         self.bars = LiveBars(
             feed,
             symbols,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.abc import TaskStatus
@@ -24,8 +25,44 @@ LOOKS = 4  # at what is naked, in the time that is allowed
 TO_HEAR = 0.5  # of the time that is allowed, for a start to hear that the stop is there
 
 
+class Cover(NamedTuple):
+    """What one symbol holds, and how much of it no stop, and no order at all, covers; in lots."""
+
+    symbol: int
+    held: int
+    stopless: int
+    uncovered: int
+
+
+@dataclass(slots=True)
+class Spell:
+    """Of one symbol, from the end of its protection until it has a stop again or is gone. Times are market ms.
+
+    since_ms: since when it is naked: nothing at the venue covers it, or what leaves it takes too long; None while what
+    leaves it may still be filled.
+    """
+
+    begun_ms: int
+    since_ms: int | None = None
+    counted_ms: int = 0  # of it in the totals already
+    carried_ms: int | None = None  # the start that met it
+    told: bool = False
+    leaves: bool = False  # an order that leaves it is at the venue
+
+    def uncounted_ms(self, at_ms: int) -> int:
+        """How long it has been naked, without what the totals have; 0 where it is not."""
+        if self.since_ms is None:
+            return 0
+        return max(0, min(at_ms - self.since_ms, at_ms - self.begun_ms - self.counted_ms))
+
+
 class Naked:
-    """limit_s: market seconds after which it is an alert; speed: market seconds in a second of the wall."""
+    """limit_s: market seconds after which it is an alert; speed: market seconds in a second of the wall.
+
+    opened: symbol and market ms -> when its running session began, None while it is shut. bar_ms: a bar's length at a
+    simulated venue, else 0: it fills an order with the next bar, stamps a fill with its bar's close, and leaves nights
+    out before our clock hears of it.
+    """
 
     def __init__(
         self,
@@ -35,6 +72,8 @@ class Naked:
         limit_s: float,
         speed: float,
         alert: Callable[[str], Awaitable[None]],
+        opened: Callable[[int, int], int | None],
+        bar_ms: int = 0,
     ) -> None:
         self.worst_ms = 0
         self.total_ms: dict[int, int] = {}  # symbol -> market ms, spells that are over
@@ -44,14 +83,17 @@ class Naked:
         self._limit_ms = round(limit_s * 1000)
         self._look_s = limit_s / speed / LOOKS
         self._alert = alert
-        self._since: dict[int, int] = {}  # symbol -> market ms at which its stop was missed first
-        self._carried: dict[int, int] = {}  # symbols that were naked at the start -> market ms of the start
-        self._told: set[int] = set()
+        self._opened = opened
+        self._bar_ms = bar_ms
+        self._running: dict[int, Spell] = {}
+        self._folded: dict[int, list[Cover]] = {}  # by input, until its rows are committed
+        self._unsaid: list[str] = []  # alerts on their way
+        self._bell = anyio.Event()
 
     def held(self) -> list[int]:
-        """Symbols that hold something no order at the venue covers, after loading."""
+        """Symbols that hold something no stop at the venue covers, after loading."""
         states = self._journal.world.states
-        return [symbol for symbol in states["qty"].nonzero()[0].tolist() if uncovered(states[symbol]) > 0]
+        return [symbol for symbol in states["qty"].nonzero()[0].tolist() if stopless(states[symbol]) > 0]
 
     def start(self, since_ms: Mapping[int, int]) -> None:
         """A spell outlives a process: several short lives in a row must not hide it.
@@ -60,44 +102,108 @@ class Naked:
         """
         now_ms = self._clock.now_ms()
         for symbol in self.held():
-            self._carried[symbol] = now_ms
-            self._look(symbol, min(now_ms, since_ms.get(symbol, now_ms)))
+            self._look(self._cover(symbol), min(now_ms, since_ms.get(symbol, now_ms)))
+            self._running[symbol].carried_ms = now_ms
 
-    def tell(self, rows: StepRows) -> None:
-        """Committed rows; only symbols whose machine they moved are looked at."""
+    def fold(self, rows: StepRows) -> None:
+        """An input was folded: only symbols whose machine it moved are looked at.
+
+        By the time its rows are committed the machines may have gone on, and what they are then is not of its stamp.
+        """
         if not rows.positions and rows.symbol_id is None:
             return
-        now_ms = self._clock.now_ms()
-        at_ms = min(now_ms, rows.ts_ms) if rows.kind == "report" else now_ms
         touched = {row.symbol_id for row in rows.positions} | (
             {rows.symbol_id} if rows.symbol_id is not None else set()
         )
-        for symbol in touched:
-            self._look(symbol, at_ms)
+        self._folded[rows.seq] = [self._cover(symbol) for symbol in touched]
 
-    def _look(self, symbol: int, at_ms: int) -> None:
-        if uncovered(self._journal.world.states[symbol]) > 0:
-            self._since.setdefault(symbol, at_ms)
+    def tell(self, rows: StepRows) -> None:
+        """They are committed."""
+        covers = self._folded.pop(rows.seq, ())
+        if covers:
+            at_ms = self._moment(rows)
+            for cover in covers:
+                self._look(cover, at_ms)
+
+    def _cover(self, symbol: int) -> Cover:
+        state = self._journal.world.states[symbol]
+        return Cover(symbol, int(state["qty"]), stopless(state), uncovered(state))
+
+    def _moment(self, rows: StepRows) -> int:
+        """When it came about: by the venue's stamp where it has one, and never ahead of our clock.
+
+        But for a clock that still stands in the evening of a night that the market has left out.
+        """
+        now_ms = self._clock.now_ms()
+        if self._bar_ms and rows.ts_ms > now_ms + self._bar_ms:
+            return rows.ts_ms
+        return min(now_ms, rows.ts_ms) if rows.kind == "report" else now_ms
+
+    def _look(self, cover: Cover, at_ms: int) -> None:
+        symbol, spell = cover.symbol, self._running.get(cover.symbol)
+        if spell is None:
+            if not cover.stopless:
+                return
+            spell = self._running[symbol] = Spell(at_ms)
+        hangs = self._hangs(symbol, spell, at_ms)
+        spell.leaves = not cover.uncovered
+        if not cover.stopless:
+            self._end(symbol, spell, at_ms, "its stop was there" if cover.held else "nothing was held any more")
+            del self._running[symbol]
+        elif cover.uncovered:
+            spell.since_ms = at_ms if spell.since_ms is None else spell.since_ms
+        elif not hangs:
+            self._end(symbol, spell, at_ms, "an order that leaves it was there")
+
+    def _hangs(self, symbol: int, spell: Spell, at_ms: int) -> bool:
+        """True once what leaves a position has had its time, which does not run while its market is shut.
+
+        Then it is naked from the end of its protection on.
+        """
+        opened_ms = self._opened(symbol, at_ms)
+        if opened_ms is None:
+            return False
+        since_ms = max(spell.begun_ms, opened_ms)
+        if at_ms - since_ms <= self._limit_ms + self._bar_ms:
+            return False
+        if self._bar_ms and self._journal.last_ms - since_ms <= self._limit_ms:
+            return False  # its clock goes on where bars do not, and nothing fills without one
+        spell.since_ms = since_ms if spell.since_ms is None else min(since_ms, spell.since_ms)
+        return True
+
+    def _end(self, symbol: int, spell: Spell, at_ms: int, how: str) -> None:
+        """Count it, if it was naked; one that was too long and that nobody was told of is told now."""
+        if spell.since_ms is None:
             return
-        since_ms = self._since.pop(symbol, None)
-        if since_ms is not None:
-            spell_ms = max(0, at_ms - since_ms)
-            self.spells += 1
-            self.worst_ms = max(self.worst_ms, spell_ms)
-            self.total_ms[symbol] = self.total_ms.get(symbol, 0) + spell_ms
-            self._told.discard(symbol)
-            self._carried.pop(symbol, None)
+        spell_ms = max(0, at_ms - spell.since_ms)
+        self.spells += 1
+        self.worst_ms = max(self.worst_ms, spell_ms)
+        anew_ms = spell.uncounted_ms(at_ms)
+        self.total_ms[symbol] = self.total_ms.get(symbol, 0) + anew_ms
+        spell.counted_ms += anew_ms
+        if spell_ms > self._limit_ms and not spell.told:
+            name = self._journal.symbol_name(symbol)
+            words = f"is held without a stop at the venue no longer: it was for {spell_ms / 1000:.1f} s, until {how}"
+            self._unsaid.append(f"{name} {words}")
+            self._bell.set()
+        spell.since_ms, spell.carried_ms, spell.told = None, None, False
 
     def now_ms(self) -> dict[int, int]:
         """Symbols that are naked, and since how many market ms."""
         now_ms = self._clock.now_ms()
-        return {symbol: max(0, now_ms - since_ms) for symbol, since_ms in self._since.items()}
+        return {
+            symbol: max(0, now_ms - spell.since_ms)
+            for symbol, spell in self._running.items()
+            if spell.since_ms is not None
+        }
 
     def facts(self) -> dict[str, Any]:
         """Seconds of market time, by symbol those that were ever naked."""
         names = self._journal.names.symbols
-        running = self.now_ms()
-        every = {symbol: self.total_ms.get(symbol, 0) + running.get(symbol, 0) for symbol in self.total_ms | running}
+        running, now_ms = self.now_ms(), self._clock.now_ms()
+        every = dict(self.total_ms)
+        for symbol in running:
+            every[symbol] = every.get(symbol, 0) + self._running[symbol].uncounted_ms(now_ms)
         return {
             "now_s": {names[symbol]: ms / 1000 for symbol, ms in running.items()},
             "worst_s": max([self.worst_ms, *running.values()]) / 1000,
@@ -107,34 +213,50 @@ class Naked:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Call a human once a spell that lasts too long, until canceled."""
-        task_status.started()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._say_ended)
+            task_status.started()
+            while True:
+                await self.check()
+                await self._clock.sleep(self._look_s)
+
+    async def _say_ended(self) -> None:
+        """At once: the process may not live until the next look."""
         while True:
-            await self.check()
-            await self._clock.sleep(self._look_s)
+            await self._bell.wait()
+            self._bell = anyio.Event()
+            await self._say()
+
+    async def _say(self) -> None:
+        while self._unsaid:
+            await self._alert(self._unsaid.pop(0))
 
     async def check(self) -> None:
         """One look at what is naked now."""
         now_ms = self._clock.now_ms()
-        for symbol, ms in self.now_ms().items():
-            started_ms = self._carried.get(symbol)
-            may_be_there = started_ms is not None and now_ms - started_ms <= self._limit_ms * TO_HEAR
-            if ms > self._limit_ms and symbol not in self._told and not may_be_there:
-                self._told.add(symbol)
-                name = self._journal.symbol_name(symbol)
-                await self._alert(f"{name} is held without a stop at the venue for {ms / 1000:.1f} s")
+        for symbol, spell in self._running.items():
+            hangs = self._hangs(symbol, spell, now_ms)
+            may_be_there = spell.carried_ms is not None and now_ms - spell.carried_ms <= self._limit_ms * TO_HEAR
+            if spell.since_ms is None or spell.told or may_be_there or now_ms - spell.since_ms <= self._limit_ms:
+                continue
+            spell.told = True
+            what = f"is held without a stop at the venue for {(now_ms - spell.since_ms) / 1000:.1f} s"
+            if hangs and spell.leaves:
+                what += ": the order that leaves it is not filled"
+            self._unsaid.append(f"{self._journal.symbol_name(symbol)} {what}")
+        await self._say()
+
+
+def stopless(state: Any) -> int:
+    """Lots held that no stop at the venue protects; a replaced stop stands until its successor does."""
+    stops = [state[name] for name in ("protect", "replaced") if state[name]["status"] in AT_VENUE]
+    return max(0, int(state["qty"]) - max((int(slot["qty"] - slot["filled"]) for slot in stops), default=0))
 
 
 def uncovered(state: Any) -> int:
-    """Lots held that no order at the venue protects or leaves.
-
-    A replaced stop stands until its successor does; what is being trimmed is on its way out.
-    """
-    if not state["qty"]:
-        return 0
-    covered = int(state["trim_qty"])
-    stops = [state[name] for name in ("protect", "replaced") if state[name]["status"] in AT_VENUE]
-    covered += max((int(slot["qty"] - slot["filled"]) for slot in stops), default=0)
+    """Lots held that no order at the venue protects or leaves; what is being trimmed is on its way out."""
     leave = state["leave"]
+    leaving = int(state["trim_qty"])
     if leave["status"] in AT_VENUE or (leave["status"] != SLOT_EMPTY and leave["purpose"] == PURPOSE_TRIM):
-        covered += int(leave["qty"] - leave["filled"])
-    return max(0, int(state["qty"]) - covered)
+        leaving += int(leave["qty"] - leave["filled"])
+    return max(0, stopless(state) - leaving)

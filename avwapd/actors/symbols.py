@@ -44,6 +44,7 @@ class Symbols:
         self._idle = anyio.Event()
         self.limits: Limits | None = None  # what an order is held against where it is written
         self.on_denied: Callable[[list[str]], None] = lambda words: None
+        self.on_folded: Publish = lambda rows: None  # before the next input, and before its rows are durable
 
     @property
     def waiting(self) -> int:
@@ -75,6 +76,7 @@ class Symbols:
                 self.turns += 1
                 receipts: Receipts = []
                 for rows in self._fold(mail):
+                    self.on_folded(rows)
                     receipts.append((rows, await self._writer.post(self._record(rows))))
                     await self._claim(rows)
                 if isinstance(mail, Probe):

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from avwapd.actors.at_venue import trading
 from avwapd.actors.mail import Acted, BarsClosed
 from avwapd.actors.naked import Naked
 from avwapd.actors.reconcile import Reconciler
@@ -307,7 +308,10 @@ async def living(
                         limit_s=config.reconcile.naked_limit_s,
                         speed=SPEED,
                         alert=partial(made.router.alert, "critical"),
+                        opened=trading(setup),
+                        bar_ms=setup.market.timeframe_ms,
                     )
+                    made.symbols.on_folded = made.naked.fold
                     made.router.resume(pending, live)
                     made.venue.begin(made.journal.cursor, known, booked, made.router.ring)
                     since = partial(ledger.unprotected_since, symbol_ids=made.naked.held())

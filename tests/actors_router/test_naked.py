@@ -130,3 +130,21 @@ async def test_a_spell_begins_anew_with_the_end_of_a_stop(tmp_path: Path) -> Non
         async with life(venue, tmp_path) as second:
             now_ms = second.clock.now_ms()
             assert list(second.naked.now_ms().values()) == [now_ms - ended_ms] == [150_000]
+
+
+async def test_a_fill_that_was_not_heard_is_told_though_its_stop_is_there_at_once(tmp_path: Path) -> None:
+    """It filled while no process lived; the next one hears of it late, and places the stop within milliseconds."""
+    limits = {"reconcile__naked_limit_s": "400"}
+    async with market(tmp_path) as venue:
+        async with life(venue, tmp_path, **limits) as first:
+            await first.until_sent()
+            await first.wait(lambda: bool((first.states["entry"]["status"] == SLOT_LIVE).any()))
+        venue.sim.market.half(5)
+        async with life(venue, tmp_path, **limits) as second:
+            await second.wait(lambda: bool((second.states["protect"]["status"] == SLOT_LIVE).any()))
+            await second.quiet()
+            assert second.naked.now_ms() == {}
+            await second.naked.check()
+            [told] = await unprotected(second)
+            assert "is held without a stop at the venue no longer: it was for 450.0 s, until its stop was there" in told
+            assert second.naked.facts()["worst_s"] == 450
