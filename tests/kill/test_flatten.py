@@ -15,29 +15,49 @@ from typing import Any
 import pytest
 
 from tests.kill.world import Desk, desk_in
+from tests.wire_faults import market
 
 START = Decimal(100_000)
+SETTLED_BARS = 4
+BELOW = 0.996  # of a symbol's base: a close there is below its level, and nothing is entered upon it
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with desk_in(tmp_path) as made:
-        made.bars_until(lambda: made.live("stop"))
+        made.bars_until(lambda: "YEW" in made.venue.book()["positions"])
+        made.until(lambda: made.live("stop"), "its stop at the venue")  # its pace costs no bar of the market
         yield made
 
 
 def flatten(desk: Desk, *words: str) -> tuple[int, Any]:
-    """The program; the market goes on once its sales rest: they need an open bar, and no stop may be faster."""
+    """The program; one bar opens once its sales rest, for they need one and no stop may be faster, and closes behind
+    it. So much of the market whatever the machine's pace, for what it does next decides what may be entered next.
+    """
+    before = len(sales(desk))
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(desk.trader.verb, "kill", "--flatten", "--json", *words)
-        deadline = time.monotonic() + 20
-        while not going.done() and not sales(desk) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while not going.done() and len(sales(desk)) == before and time.monotonic() < deadline:
             time.sleep(0.01)
-        desk.venue.ask("/control", {"pause": False})
+        desk.venue.ask("/control", {"half": 1})
         done = going.result(60)
-    desk.venue.ask("/control", {"pause": True})
+    desk.venue.ask("/control", {"half": 1})
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)["venue"]
+
+
+def before_a_quiet_bar(desk: Desk, ahead: int) -> None:
+    """Nobody listening, the market goes on until the bar `ahead` closes where no symbol that is not sold is entered."""
+    sold = {row["symbol"] for row in json.loads(desk.switch.read_text())["sales"]}
+    others = [(name, market.SAWS[name][0]) for name in market.SAWS if name not in sold]
+    played = (desk.venue.ask("/control")["closed_ms"] - market.OPEN_MS) // market.MINUTE_MS
+    quiet = next(
+        bar
+        for bar in range(played + ahead, market.BARS)
+        if all(market.closes(name, bar)[-1] <= round(base * BELOW, 2) for name, base in others)
+    )
+    desk.venue.ask("/control", {"half": 2 * (quiet - ahead - played)})
 
 
 def sales(desk: Desk) -> list[str]:
@@ -52,7 +72,7 @@ def settled(desk: Desk) -> None:
     sold = [row for row in json.loads(desk.switch.read_text())["sales"] if Decimal(row["filled"])]
     assert sold
     before = desk.numbers()
-    for _ in range(4):
+    for _ in range(SETTLED_BARS):
         desk.bar()
     assert desk.venue.book()["positions"] == {}
     assert desk.opened_after(before) == []
@@ -101,6 +121,7 @@ def test_with_the_daemon_dead(desk: Desk) -> None:
     code, report = flatten(desk)
     assert (code, report["undone"]) == (0, [])
     assert flatten(desk)[1]["sold"] == []  # a second call finds nothing to sell
+    before_a_quiet_bar(desk, SETTLED_BARS + 1)  # the first one after the release: what is entered, fills a bar later
     desk.trader.start()
     settled(desk)
     released = desk.trader.verb("kill", "--release")

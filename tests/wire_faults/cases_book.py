@@ -49,6 +49,7 @@ def in_parts(outcome: Outcome) -> str:
 
 def in_parts_protected(outcome: Outcome) -> str:
     seen, worst_s = in_parts(outcome), outcome.status["naked"]["worst_s"]
+    assert outcome.status["naked"]["spells"] > 0, "every fill begins one: none was counted"
     assert worst_s <= 4 * 60, f"held without a stop for {worst_s} s"
     return f"{seen}; without a stop for {worst_s:.0f} market s at most"
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import Any
+
+from avwapd.verbs.client import ask
+from tests.wire.world import Venue
 from tests.wire_faults import market
-from tests.wire_faults.play import Case, Outcome
+from tests.wire_faults.play import Case, Outcome, Planted
 
 TAKEN = ("lose_answer",)
 CUT = ("reset", "cut_answer", "wrong_length")
@@ -99,6 +105,52 @@ def once(skip: int, count: int = 1, **more: object) -> dict[str, object]:
     return {"on": "submit", "skip": skip, "count": count, "from_ms": market.OPEN_MS, **more}
 
 
+UNSAID = "SELECT 1 FROM outbox WHERE state IN ('NEW', 'SENDING')"
+NOT_FOUND_OUT = (
+    "SELECT 1 FROM outbox WHERE kind = 'submit'"
+    " AND (state IN ('NEW', 'SENDING') OR state = 'UNKNOWN' AND note NOT LIKE 'duplicate%')"
+)
+
+
+def entry_swallowed(venue: Venue, trader: Planted, switch_on: Callable[[], None]) -> None:
+    """Bar by bar until the first entry is swallowed; then the market stands until a further post of it was refused.
+
+    An entry is wanted for one bar: where the market goes on, that is over before the second post on a busy machine.
+    Nothing opens either where the books were not read for long, so they are read before each bar.
+    """
+    for _ in range(OPENING_BARS):
+        readings = told(trader)["reconcile"]["readings"]
+        awaited(lambda: told(trader)["reconcile"]["readings"] > readings, "the books read")  # noqa: B023
+        switch_on()
+        venue.ask("/control", {"half": 2})
+        closed_ms = venue.ask("/control")["closed_ms"]
+        awaited(lambda: (told(trader)["feed"]["decided_ms"] or 0) >= closed_ms, "a bar decided")  # noqa: B023
+        within(COMMIT_S, lambda: trader.rows("SELECT 1 FROM bars WHERE ts_ms >= ?", closed_ms))  # noqa: B023
+        awaited(lambda: not trader.rows(UNSAID), "its orders sent")
+        if venue.ask("/control/faults")["fired"].get("gateway_504_taken"):
+            awaited(lambda: not trader.rows(NOT_FOUND_OUT), "a duplicate")
+            return
+        venue.ask("/control/faults", {"clear": "all"})
+    raise AssertionError(f"no entry within {OPENING_BARS} bars")
+
+
+def told(trader: Planted) -> Any:
+    return ask(trader.state / "control.sock", "GET", "/v1/status", None, 10.0)
+
+
+def within(limit_s: float, there: Callable[[], object]) -> bool:
+    until = time.monotonic() + limit_s
+    while not there():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def awaited(there: Callable[[], object], what: str) -> None:
+    assert within(STANDS_S, there), f"not within {STANDS_S:g} s: {what}"
+
+
 FAST = {"venue": {"settling_ms": 20_000}, "order": {"answer_limit_ms": 300}}
 SENDS = Case(
     name="sends",
@@ -111,16 +163,20 @@ SENDS = Case(
     expects={23: lost_requests, 24: lost_answers, 25: cut_answers},
     plants={23: "doubt_is_rejection", 24: "doubt_is_rejection", 25: "doubt_is_rejection"},
 )  # fmt: skip
-LIED_MS = (market.OPEN_MS, market.OPEN_MS + 18 * market.MINUTE_MS)
+OPENING_BARS = 40
+STANDS_S = 60.0
+COMMIT_S = 5.0  # a bar that was taken for silent has no row
+LIED_MS = (market.WARM_UP_MS, market.OPEN_MS + 18 * market.MINUTE_MS)
 TWICE = Case(
     name="twice",
     venue={"settling_ms": 20_000},
     # No stream and no list tells of the orders either: there is nothing but the look-ups, and they lie.
     faults={
-        "gateway_504_taken": once(0, 3),
-        "mute_stream": {"on": "stream", "until_ms": LIED_MS[1]},
+        "gateway_504_taken": once(0, 3) | {"from_ms": LIED_MS[0]},
+        "mute_stream": {"on": "stream", "from_ms": LIED_MS[0], "until_ms": LIED_MS[1]},
         "not_found_lie": {"on": ["order", "orders"], "from_ms": LIED_MS[0], "until_ms": LIED_MS[1]},
     },
+    opening=entry_swallowed,
     expects={26: twice_sent, 32: lied_to},
     plants={26: "duplicate_is_rejection", 32: "absent_is_gone"},
 )

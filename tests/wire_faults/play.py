@@ -72,9 +72,9 @@ def toml(section: str, values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """faults: switched on from the first bar of the session; during: called while the market plays; minutes: bars of
-    it; eve: bars of the day before; plants: the planted fault by which each row's control is made. Settings by section
-    are laid over the common ones.
+    """faults: switched on from the first bar of the session; opening: plays the market's begin and switches them on, by
+    its third argument; minutes: bars of it; eve: bars of the day before; plants: the planted fault by which each row's
+    control is made. Settings by section are laid over the common ones.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Case:
     feed: Mapping[str, Any] = field(default_factory=dict)
     more: str = ""
     options: tuple[str, ...] = ()
-    during: Callable[[Venue], None] | None = None
+    opening: Callable[[Venue, Planted, Callable[[], None]], None] | None = None
     same_books: bool = True
     own_difference: str = ""  # why the books may differ
     compared: str = ""  # why `verify` has nothing to compare with
@@ -204,10 +204,12 @@ def play(case: Case, archive: Path, folder: Path, stack: ExitStack, plant: str =
     venue.start()
     trader.start()
     since_ms = market.OPEN_MS if case.eve == 1 else 0
-    venue.faults(**{name: {"from_ms": since_ms, **wanted} for name, wanted in case.faults.items()})
+    armed = {name: {"from_ms": since_ms, **wanted} for name, wanted in case.faults.items()}
+    if case.opening is None:
+        venue.faults(**armed)
+    else:
+        case.opening(venue, trader, lambda: venue.faults(**armed))
     venue.go()
-    if case.during is not None:
-        case.during(venue)
     ended = None
     try:
         venue.wait_over(120)
