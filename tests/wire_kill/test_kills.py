@@ -92,11 +92,14 @@ def found(plant: str, folder: Path, archive: Path) -> None:
     """A start that forgets is noticed: by what waits for ever, by the books, by a call for a human, or by the
     ledger's refusal to book an execution twice.
 
-    The first three entries fill at once, in one burst: by the fourth fill they are booked, so that there is something
-    to forget.
+    The first entries fill at once, in one burst: a later fill is waited for until one of them is booked, so that there
+    is something to forget.
     """
     with opened(folder, archive, plant=plant) as world:
-        world.life("fill", 4)
+        for nth in (4, 8, 12, 16):
+            world.life("fill", nth)
+            if world.trader.rows("SELECT count(*) FROM fills")[0][0]:
+                break
         try:
             world.last_life(limit_s=6.0)
         except AssertionError as ended:  # it may book an execution twice before it is ready: then its end says so
