@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from avwapd.demo_venue.market import STANDS_MS
 from avwapd.demo_venue.sim import Sim
 from avwapd.remote.terms import plain
 
@@ -63,6 +64,7 @@ class Control:
                     market.go(value)
                 elif name == "half" and isinstance(value, int):
                     market.half(value)
+                    market.idle(STANDS_MS)
                 elif name == "speed" and isinstance(value, int | float) and value > 0:
                     market.set_speed(float(value))
                 else:

@@ -21,6 +21,7 @@ from avwapd.feeds.market import Market
 from avwapd.ports import Clock
 
 LATE_S = 0.5  # of a turn, that is caught up
+STANDS_MS = 2_000  # behind its bar a market that was stopped by count: so that the bar can be asked for
 SKIPPED_MS = 30 * 60_000  # closed hours longer than this are passed over
 
 
@@ -215,6 +216,7 @@ class SimMarket:
             self._budget -= 1
             if self._budget <= 0:
                 self._paused, self._budget = True, None
+                self.idle(STANDS_MS)
 
     async def run(self) -> None:
         """Play until the last bar has closed; the clock goes on after it."""

@@ -93,9 +93,9 @@ class Desk:
         closed_ms = self.venue.ask("/control")["closed_ms"]
 
         def decided() -> bool:
-            facts = self.status()
+            committed_ms = self.trader.rows("SELECT max(ts_ms) FROM bars")[0][0] or 0  # with what it wanted
             waits = self.trader.rows("SELECT count(*) FROM outbox WHERE state IN ('NEW', 'SENDING')")[0][0]
-            return (facts["feed"]["decided_ms"] or 0) >= closed_ms and not waits
+            return committed_ms >= closed_ms and not waits
 
         self.until(decided, "a bar decided")
 
