@@ -14,13 +14,15 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 SETUP := .venv/.stamp
 ENGINE := .venv/.compiled
-unexport PYTHONPATH PYTHONHOME
+# Bytecode is kept: a suite of hundreds of short processes would compile all sources each time.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 run: $(ENGINE)
 	@mkdir -p .state/demo
 	@AVWAPD_STATE_DIR=.state/demo exec $(BIN)/avwapd run --config etc/demo.toml
 
-test: check $(ENGINE)
+test: $(SETUP)
+	@$(MAKE) -f $(firstword $(MAKEFILE_LIST)) --jobs=2 --output-sync=target check $(ENGINE)
 	@$(BIN)/python -m tests.side_by_side
 
 check: $(SETUP)
