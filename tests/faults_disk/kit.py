@@ -143,6 +143,12 @@ def stops(world: World) -> set[str]:
         return {cid for (cid,) in conn.execute("SELECT cid FROM orders WHERE type = 'stop' AND state = 'live'")}
 
 
+def executed(world: World) -> set[str]:
+    """Ids of the orders that the venue has filled."""
+    with closing(ledgers.open_book(world.book)) as conn:
+        return {cid for (cid,) in conn.execute("SELECT cid FROM orders WHERE state = 'filled'")}
+
+
 def sound(world: World, play: Play) -> list[str]:
     return ledgers.broken(world.ledger, world.book, account=play.config({}).run.account)
 

@@ -17,40 +17,58 @@ WAL = "avwapd.db-wal"
 QUICK = [pytest.param("pwrite64:error=ENOSPC:when=40", "disk"),
          pytest.param("pwrite64:error=EIO:when=60+", "disk I/O error", marks=pytest.mark.campaign),
          pytest.param("fdatasync:error=EIO:when=30+", "disk I/O error", marks=pytest.mark.campaign)]  # fmt: skip
+MOST_TRIES = 4
 LONG = [(f"{call}:error={error}:when={nth}{more}", "disk") for call, error in
         (("pwrite64", "ENOSPC"), ("pwrite64", "EIO"), ("fdatasync", "EIO"), ("fdatasync", "ENOSPC"))
         for nth in (1, 2, 3, 5, 9, 33, 129) for more in ("", "+")]  # fmt: skip
 
 
 def stops_and_starts_again(fault: str, words: str, folder: Path) -> None:
-    """It ends at once with the reason, the stop stays, and the next start is sound."""
+    """It ends at once with the reason, the stop stays, and the next start is sound.
+
+    Which commit is the one that fails, the machine's pace decides. It is played again where that was a moment at which
+    nothing was protected yet, or any more: an entry's own fill, a stop that was executed.
+    """
     with kit.opened(folder, kit.endless()) as world:
-        with kit.running(world) as process:
-            kit.until(lambda: kit.holds_something(world), world.tail)
-        held = kit.stops(world)
-        assert held
-        told, at = world.strace(fault, file=WAL), len(world.said())
-        process = world.spawn()
-        try:
-            assert process.wait(kit.LIMIT_S) == 1, world.said(at)
-        finally:
-            kit.end(process)
-        said = world.said(at)
-        calls = told.read_text().splitlines()
-        fired = [number for number, line in enumerate(calls) if kit.INJECTED in line]
-        assert fired, "the fault never fired"
-        assert words in said
-        assert "next: " in said
-        after = [line for line in calls[fired[0] + 1 :] if re.search(r"pwrite64\(.*= \d", line)]
-        assert len(after) <= 2, "nothing is written again in place: " + "\n".join(after[:5])
-        newest = kit.question(world, "SELECT ifnull(max(ts_ms), 0) FROM bars")[0][0]
-        assert lost.read(world.state / "persist_failed.json") >= newest, "a note says how far memory was ahead"
+        for _ in range(MOST_TRIES):
+            with kit.running(world):
+                kit.until(lambda: kit.holds_something(world), world.tail)
+            assert kit.stops(world)
+            ends(fault, words, world)
+            world.prefix = ()
+            if protects(world):
+                break
         assert kit.stops(world), "what protects stays at the venue"
-        world.prefix = ()
         with kit.running(world):
             before = kit.question(world, "SELECT count(*) FROM inputs")[0][0]
             kit.until(lambda: kit.question(world, "SELECT count(*) FROM inputs")[0][0] > before + 40, world.tail)
         assert kit.sound(world, world.play) == []
+
+
+def ends(fault: str, words: str, world: kit.FaultyWorld) -> None:
+    """A daemon that meets the fault."""
+    told, at = world.strace(fault, file=WAL), len(world.said())
+    process = world.spawn()
+    try:
+        assert process.wait(kit.LIMIT_S) == 1, world.said(at)
+    finally:
+        kit.end(process)
+    said = world.said(at)
+    calls = told.read_text().splitlines()
+    fired = [number for number, line in enumerate(calls) if kit.INJECTED in line]
+    assert fired, "the fault never fired"
+    assert words in said
+    assert "next: " in said
+    after = [line for line in calls[fired[0] + 1 :] if re.search(r"pwrite64\(.*= \d", line)]
+    assert len(after) <= 2, "nothing is written again in place: " + "\n".join(after[:5])
+    newest = kit.question(world, "SELECT ifnull(max(ts_ms), 0) FROM bars")[0][0]
+    assert lost.read(world.state / "persist_failed.json") >= newest, "a note says how far memory was ahead"
+
+
+def protects(world: kit.FaultyWorld) -> bool:
+    """By the ledger a stop rests, and the venue has not executed it since."""
+    rests = "SELECT cid FROM orders JOIN outbox USING (cid) WHERE purpose = 'stop' AND outbox.state = 'ACKED'"
+    return bool({cid for (cid,) in kit.question(world, rests)} - kit.executed(world))
 
 
 @pytest.mark.parametrize(("fault", "words"), QUICK)
