@@ -51,7 +51,7 @@ def main() -> int:
         skips += sum(count(line) for line in text.splitlines())
         code, more = shown(command(folder / "alone", *(str(TESTS / part) for part in ALONE)))
         sys.stdout.write(f"skips: {skips + more} in all\n")
-    return max(*codes, code)
+    return int(any((*codes, code)))  # a signal's code is below 0
 
 
 def shown(words: list[str]) -> tuple[int, int]:
