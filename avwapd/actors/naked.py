@@ -38,22 +38,21 @@ class Cover(NamedTuple):
 class Spell:
     """Of one symbol, from the end of its protection until it has a stop again or is gone. Times are market ms.
 
-    since_ms: since when it is naked: nothing at the venue covers it, or what leaves it takes too long; None while what
-    leaves it may still be filled.
+    bare_ms: since when nothing at the venue covers it; hung_ms: since when it has no stop, of one that is left too
+    slowly; None where that is not so.
     """
 
     begun_ms: int
-    since_ms: int | None = None
-    counted_ms: int = 0  # of it in the totals already
+    bare_ms: int | None = None
+    hung_ms: int | None = None
     carried_ms: int | None = None  # the start that met it
     told: bool = False
     leaves: bool = False  # an order that leaves it is at the venue
 
-    def uncounted_ms(self, at_ms: int) -> int:
-        """How long it has been naked, without what the totals have; 0 where it is not."""
-        if self.since_ms is None:
-            return 0
-        return max(0, min(at_ms - self.since_ms, at_ms - self.begun_ms - self.counted_ms))
+    @property
+    def since_ms(self) -> int | None:
+        """Since when a human would call it unprotected."""
+        return min((ms for ms in (self.bare_ms, self.hung_ms) if ms is not None), default=None)
 
 
 class Naked:
@@ -151,14 +150,16 @@ class Naked:
             self._end(symbol, spell, at_ms, "its stop was there" if cover.held else "nothing was held any more")
             del self._running[symbol]
         elif cover.uncovered:
-            spell.since_ms = at_ms if spell.since_ms is None else spell.since_ms
-        elif not hangs:
+            spell.bare_ms = at_ms if spell.bare_ms is None else spell.bare_ms
+        elif hangs:
+            self._count(symbol, spell, at_ms)
+        else:
             self._end(symbol, spell, at_ms, "an order that leaves it was there")
 
     def _hangs(self, symbol: int, spell: Spell, at_ms: int) -> bool:
         """True once what leaves a position has had its time, which does not run while its market is shut.
 
-        Then it is naked from the end of its protection on.
+        Then it counts as held without a stop from the end of its protection on.
         """
         opened_ms = self._opened(symbol, at_ms)
         if opened_ms is None:
@@ -168,44 +169,51 @@ class Naked:
             return False
         if self._bar_ms and self._journal.last_ms - since_ms <= self._limit_ms:
             return False  # its clock goes on where bars do not, and nothing fills without one
-        spell.since_ms = since_ms if spell.since_ms is None else min(since_ms, spell.since_ms)
+        spell.hung_ms = since_ms if spell.hung_ms is None else min(since_ms, spell.hung_ms)
         return True
 
+    def _count(self, symbol: int, spell: Spell, at_ms: int) -> None:
+        """Something at the venue covers it now: the figures are of the time in which nothing did."""
+        if spell.bare_ms is not None:
+            ms = max(0, at_ms - spell.bare_ms)
+            self.spells += 1
+            self.worst_ms = max(self.worst_ms, ms)
+            self.total_ms[symbol] = self.total_ms.get(symbol, 0) + ms
+            spell.bare_ms = None
+
     def _end(self, symbol: int, spell: Spell, at_ms: int, how: str) -> None:
-        """Count it, if it was naked; one that was too long and that nobody was told of is told now."""
-        if spell.since_ms is None:
+        """Count it; what was too long and nobody was told of is told now."""
+        since_ms = spell.since_ms
+        if since_ms is None:
             return
-        spell_ms = max(0, at_ms - spell.since_ms)
-        self.spells += 1
-        self.worst_ms = max(self.worst_ms, spell_ms)
-        anew_ms = spell.uncounted_ms(at_ms)
-        self.total_ms[symbol] = self.total_ms.get(symbol, 0) + anew_ms
-        spell.counted_ms += anew_ms
-        if spell_ms > self._limit_ms and not spell.told:
+        self._count(symbol, spell, at_ms)
+        ms = max(0, at_ms - since_ms)
+        if ms > self._limit_ms and not spell.told:
             name = self._journal.symbol_name(symbol)
-            words = f"is held without a stop at the venue no longer: it was for {spell_ms / 1000:.1f} s, until {how}"
+            words = f"is held without a stop at the venue no longer: it was for {ms / 1000:.1f} s, until {how}"
             self._unsaid.append(f"{name} {words}")
             self._bell.set()
-        spell.since_ms, spell.carried_ms, spell.told = None, None, False
+        spell.hung_ms, spell.carried_ms, spell.told = None, None, False
 
     def now_ms(self) -> dict[int, int]:
-        """Symbols that are naked, and since how many market ms."""
+        """Symbols that nothing at the venue covers, and since how many market ms."""
+        return self._ages({symbol: spell.bare_ms for symbol, spell in self._running.items()})
+
+    def _ages(self, since_ms: Mapping[int, int | None]) -> dict[int, int]:
         now_ms = self._clock.now_ms()
-        return {
-            symbol: max(0, now_ms - spell.since_ms)
-            for symbol, spell in self._running.items()
-            if spell.since_ms is not None
-        }
+        return {symbol: max(0, now_ms - since) for symbol, since in since_ms.items() if since is not None}
 
     def facts(self) -> dict[str, Any]:
-        """Seconds of market time, by symbol those that were ever naked."""
+        """Seconds of market time, by symbol those that were ever naked; hangs_s: exits that take too long, since when
+        what they leave has no stop.
+        """
         names = self._journal.names.symbols
-        running, now_ms = self.now_ms(), self._clock.now_ms()
-        every = dict(self.total_ms)
-        for symbol in running:
-            every[symbol] = every.get(symbol, 0) + self._running[symbol].uncounted_ms(now_ms)
+        running = self.now_ms()
+        hanging = self._ages({symbol: spell.hung_ms for symbol, spell in self._running.items()})
+        every = {symbol: self.total_ms.get(symbol, 0) + running.get(symbol, 0) for symbol in self.total_ms | running}
         return {
             "now_s": {names[symbol]: ms / 1000 for symbol, ms in running.items()},
+            "hangs_s": {names[symbol]: ms / 1000 for symbol, ms in hanging.items()},
             "worst_s": max([self.worst_ms, *running.values()]) / 1000,
             "total_s": {names[symbol]: ms / 1000 for symbol, ms in sorted(every.items())},
             "spells": self.spells,
@@ -237,10 +245,11 @@ class Naked:
         for symbol, spell in self._running.items():
             hangs = self._hangs(symbol, spell, now_ms)
             may_be_there = spell.carried_ms is not None and now_ms - spell.carried_ms <= self._limit_ms * TO_HEAR
-            if spell.since_ms is None or spell.told or may_be_there or now_ms - spell.since_ms <= self._limit_ms:
+            since_ms = spell.since_ms
+            if since_ms is None or spell.told or may_be_there or now_ms - since_ms <= self._limit_ms:
                 continue
             spell.told = True
-            what = f"is held without a stop at the venue for {(now_ms - spell.since_ms) / 1000:.1f} s"
+            what = f"is held without a stop at the venue for {(now_ms - since_ms) / 1000:.1f} s"
             if hangs and spell.leaves:
                 what += ": the order that leaves it is not filled"
             self._unsaid.append(f"{self._journal.symbol_name(symbol)} {what}")

@@ -119,7 +119,8 @@ def naked(facts: Facts) -> Finding:
     told = facts.get("naked")
     if told is None:
         return Finding("protection", OK, "stops rest in the simulated venue")
-    now = told.get("now_s") or {}
+    hangs = {f"{name} (its exit is not filled)": seconds for name, seconds in (told.get("hangs_s") or {}).items()}
+    now = hangs | (told.get("now_s") or {})
     if not now:
         return Finding("protection", OK, f"nothing is held without a stop; worst {told.get('worst_s', 0):.1f} s")
     worst = max(now.values())

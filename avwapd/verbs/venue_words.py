@@ -113,6 +113,11 @@ def naked_rows(facts: Facts) -> Iterator[tuple[str, str]]:
     said = ["none now"]
     if isinstance(now, Mapping) and now and all(map(number, now.values())):
         said = ["NOW " + ", ".join(f"{symbol} for {seconds:.1f} s" for symbol, seconds in now.items())]
+    hangs = facts.get("hangs_s")
+    if isinstance(hangs, Mapping) and hangs and all(map(number, hangs.values())):
+        said.append(
+            "EXIT NOT FILLED " + ", ".join(f"{symbol} for {seconds:.1f} s" for symbol, seconds in hangs.items())
+        )
     if number(facts.get("worst_s")):
         said.append(f"at worst {facts['worst_s']:.1f} s")
     if isinstance(every, Mapping) and all(map(number, every.values())):

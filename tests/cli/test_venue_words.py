@@ -104,6 +104,7 @@ def test_trouble_has_a_line_of_its_own(section: str, changed: dict[str, Any], li
         ("reconcile", {"differences": {"AAPL": ["x"]}}, "DIFFERS, last agreed 20.0 s ago"),
         ("reconcile", {"compared": False, "agreed_age_s": None}, "not compared yet: no entry"),
         ("naked", {"now_s": {"SPY": 3.0}}, "NOW SPY for 3.0 s"),
+        ("naked", {"hangs_s": {"SPY": 3.0}}, "EXIT NOT FILLED SPY for 3.0 s"),
     ],
 )
 def test_what_blocks_stands_in_the_first_line(section: str, changed: dict[str, Any], words: str) -> None:

@@ -71,6 +71,7 @@ BAD = [
     ("reconcile", {"reconcile": {"agreed_age_s": 1.0, "differences": {"": ["an order of nobody"]}}}, FAIL),
     ("protection", {"naked": {"now_s": {"AAPL": 1.0}}}, WARN),
     ("protection", {"naked": {"now_s": {"AAPL": 5.1}}}, FAIL),
+    ("protection", {"naked": {"now_s": {}, "hangs_s": {"AAPL": 5.1}}}, FAIL),
     ("wal", {"database": {"wal_bytes": 64_000_000}}, WARN),
     ("wal", {"database": {"wal_bytes": 512_000_000}}, FAIL),
     ("disk", {"database": {"disk_free_bytes": 999_000_000}}, WARN),
